@@ -1,0 +1,61 @@
+//! What a caller can do wrong. A peer's bad bytes are never an error here: they are counted in
+//! [`stats`](crate::stats) and dropped.
+
+use crate::node::Address;
+
+/// A setting that the engine cannot run with. Nothing was started.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number outside its range.
+    #[error("{setting} is {value}, expected {min} to {max}")]
+    OutOfRange {
+        /// The field's name.
+        setting: &'static str,
+        /// What it was set to.
+        value: f64,
+        /// The smallest legal value.
+        min: f64,
+        /// The largest legal value.
+        max: f64,
+    },
+    /// Peers could not send to the advertised address.
+    #[error("cannot advertise {address}: peers need a definite address with a port")]
+    Advertise {
+        /// The address as configured.
+        address: Address,
+    },
+    /// A secret that is too short to be safe or too long to be meant.
+    #[error("the secret has {size} bytes, expected 16 to 256; `shoal keygen` makes one")]
+    SecretSize {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// No secret, or more than the key ring holds.
+    #[error("{count} secrets, expected 1 to 4")]
+    SecretCount {
+        /// How many there were.
+        count: usize,
+    },
+}
+
+/// A command that the engine refused. Its state is unchanged.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The node has left or is leaving; only a new node can join again.
+    #[error("the node is leaving")]
+    Leaving,
+    /// Nobody can be reached at this address.
+    #[error("cannot join through {address}: it needs a definite address with a port")]
+    SeedAddress {
+        /// The seed as given.
+        address: Address,
+    },
+    /// More seeds than the engine keeps.
+    #[error("too many seeds, at most 64 are kept")]
+    SeedCount,
+    /// The new key ring is not usable.
+    #[error("the key ring is not usable: {0}")]
+    KeyRing(#[from] ConfigError),
+}

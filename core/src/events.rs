@@ -1,0 +1,62 @@
+//! What the engine tells its host.
+
+use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
+use crate::time::Instant;
+
+/// Something the host may want to know. Taken with [`Engine::poll_event`](crate::Engine::poll_event).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A member is new, changed its state, or came back as a new generation.
+    Member(MemberEvent),
+    /// A seed answered and its member table has been read: the node is part of a cluster.
+    Joined {
+        /// The seed that answered.
+        seed: Address,
+        /// When.
+        at: Instant,
+    },
+    /// No seed has answered so far. The node keeps trying, at growing intervals.
+    JoinDelayed {
+        /// Attempts made.
+        attempts: u32,
+        /// When.
+        at: Instant,
+    },
+    /// Peers said that this node failed, and it told them otherwise.
+    Refuted {
+        /// The incarnation that refutes.
+        incarnation: Incarnation,
+        /// When.
+        at: Instant,
+    },
+    /// The goodbye has been sent: the host may close the socket.
+    Left {
+        /// When.
+        at: Instant,
+    },
+    /// Events were lost because the host did not take them; the member table tells the present state.
+    Overflow {
+        /// How many were lost since the last such event.
+        lost: u64,
+    },
+}
+
+/// The state of one member after a change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemberEvent {
+    /// Where the member is reached.
+    pub address: Address,
+    /// What it is now.
+    pub state: MemberState,
+    /// Which run of its program.
+    pub generation: Generation,
+    /// Its own count of refutations.
+    pub incarnation: Incarnation,
+    /// What it does.
+    pub role: Role,
+    /// Where it runs.
+    pub datacenter: DatacenterName,
+    /// When this node learned of it.
+    pub at: Instant,
+}

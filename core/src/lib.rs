@@ -1,0 +1,22 @@
+//! Shoal's engine: SWIM membership with Lifeguard, Vivaldi coordinates, datacenter routing and job
+//! timeouts, as pure state that reads datagrams and writes datagrams.
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod coordinate;
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod node;
+pub mod random;
+pub mod stats;
+pub mod time;
+
+pub use config::{Config, Secret};
+pub use coordinate::{Coordinate, Rtt};
+pub use engine::{Engine, Member, Transmit};
+pub use error::{CommandError, ConfigError};
+pub use events::{Event, MemberEvent};
+pub use node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
+pub use stats::{Counter, Stats};
+pub use time::{Duration, Instant};
