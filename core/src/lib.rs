@@ -11,6 +11,8 @@ pub mod node;
 pub mod random;
 pub mod stats;
 pub mod time;
+pub mod timer;
+pub mod wire;
 
 pub use config::{Config, Secret};
 pub use coordinate::{Coordinate, Rtt};
