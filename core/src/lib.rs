@@ -4,12 +4,16 @@
 
 pub mod config;
 pub mod coordinate;
+mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+mod membership;
 pub mod node;
 pub mod random;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod timer;
 pub mod wire;

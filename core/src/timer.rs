@@ -252,7 +252,8 @@ mod tests {
             assert!(deadline.div_ceil(TICK_NANOS) >= last_tick || deadline < now, "out of order");
             last_tick = deadline.div_ceil(TICK_NANOS);
         }
-        let overdue = model.values().find(|deadline| deadline.div_ceil(TICK_NANOS) <= now / TICK_NANOS);
+        let overdue =
+            model.values().find(|deadline| deadline.div_ceil(TICK_NANOS) <= now / TICK_NANOS);
         assert_eq!(overdue, None, "missed at {now}");
         if let Some(next) = wheel.next_deadline() {
             let first = model.values().min().expect("a set timer is in the model");

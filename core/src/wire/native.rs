@@ -29,9 +29,9 @@ pub enum Kind {
     IndirectAck = 4,
     /// The subject did not answer me either (Lifeguard, section IV-A).
     Nack = 5,
-    /// Tell me your members from the cursor on; the way to join. Answered with [`Kind::SyncReply`].
+    /// Tell me your members from the slot in the parameter on; the way to join. Answered with [`Kind::SyncReply`].
     SyncRequest = 6,
-    /// A page of members; the cursor says where the next begins, 0 that there is none.
+    /// A page of members; the parameter says where the next begins, 0 that there is none.
     SyncReply = 7,
     /// Nothing but updates. Not answered.
     Gossip = 8,
@@ -40,8 +40,7 @@ pub enum Kind {
 impl Kind {
     fn from_wire(number: u8) -> Option<Kind> {
         use Kind::*;
-        let kinds =
-            [Probe, Ack, IndirectProbe, IndirectAck, Nack, SyncRequest, SyncReply, Gossip];
+        let kinds = [Probe, Ack, IndirectProbe, IndirectAck, Nack, SyncRequest, SyncReply, Gossip];
         kinds.get(usize::from(number).checked_sub(1)?).copied()
     }
 }
@@ -76,7 +75,7 @@ struct WireHeader {
     generation: U64,
     recipient_generation: U64,
     incarnation: U32,
-    cursor: U32,
+    parameter: U32,
     sender: WireAddress,
     recipient: WireAddress,
     subject: WireAddress,
@@ -136,8 +135,9 @@ pub struct Header {
     pub recipient_generation: Generation,
     /// Whom an indirect probe is about.
     pub subject: Address,
-    /// Where a page of members begins or the next one will.
-    pub cursor: u32,
+    /// For a page of members, where it begins or the next one will; for an indirect probe, how long the
+    /// asking node waits, in ms; 0 otherwise.
+    pub parameter: u32,
 }
 
 /// News of one member.
@@ -209,7 +209,7 @@ impl<'a> Message<'a> {
             recipient: wire.recipient.address(),
             recipient_generation: Generation(wire.recipient_generation.get()),
             subject: wire.subject.address(),
-            cursor: wire.cursor.get(),
+            parameter: wire.parameter.get(),
         };
         if !header.sender.is_reachable() || wire.flags & !HAS_COORDINATE != 0 {
             return Err(Malformed);
@@ -306,7 +306,7 @@ impl<'a> MessageWriter<'a> {
             generation: U64::new(header.generation.0),
             recipient_generation: U64::new(header.recipient_generation.0),
             incarnation: U32::new(header.incarnation.0),
-            cursor: U32::new(header.cursor),
+            parameter: U32::new(header.parameter),
             sender: header.sender.into(),
             recipient: header.recipient.into(),
             subject: header.subject.into(),
@@ -351,9 +351,9 @@ impl<'a> MessageWriter<'a> {
     }
 
     /// Tells the reader where the next page begins.
-    pub fn set_cursor(&mut self, cursor: u32) {
-        let at = std::mem::offset_of!(WireHeader, cursor);
-        self.buffer[at..at + 4].copy_from_slice(&cursor.to_le_bytes());
+    pub fn set_parameter(&mut self, parameter: u32) {
+        let at = std::mem::offset_of!(WireHeader, parameter);
+        self.buffer[at..at + 4].copy_from_slice(&parameter.to_le_bytes());
     }
 
     /// How many updates have been added.
@@ -390,7 +390,7 @@ mod tests {
             recipient: "[::1]:9".parse().unwrap(),
             recipient_generation: Generation(8),
             subject: "10.0.0.2:1".parse().unwrap(),
-            cursor: 12,
+            parameter: 12,
         }
     }
 
