@@ -161,8 +161,7 @@ impl Cluster {
     fn drain(&mut self, number: u16) {
         let (now, source) = (self.now, address(number));
         let mut buffer = [0; DATAGRAM_SIZE_MAX];
-        loop {
-            let Some(transmit) = self.engine(number).poll_transmit(now, &mut buffer) else { break };
+        while let Some(transmit) = self.engine(number).poll_transmit(now, &mut buffer) {
             let bytes = buffer[..transmit.size].to_vec();
             for &byte in &bytes {
                 self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
