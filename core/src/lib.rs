@@ -7,6 +7,8 @@ pub mod coordinate;
 pub mod engine;
 pub mod error;
 pub mod events;
+#[cfg(unix)]
+pub mod io;
 pub mod node;
 pub mod random;
 pub mod stats;
