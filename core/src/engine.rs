@@ -268,7 +268,7 @@ impl Engine {
             coordinate: if is_own {
                 Some(*self.coordinate())
             } else {
-                self.tracker.peer_coordinate(slot).copied()
+                self.tracker.peer_coordinate(slot)
             },
         })
     }

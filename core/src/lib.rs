@@ -8,6 +8,8 @@ mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+#[cfg(unix)]
+pub mod io;
 mod membership;
 pub mod node;
 pub mod random;
