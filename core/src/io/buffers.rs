@@ -20,8 +20,7 @@ use crate::node::Address;
 
 /// Bytes offered for a received datagram: more than the largest legal one, so that a larger one shows.
 pub(super) const RECEIVE_SIZE: usize = DATAGRAM_SIZE_MAX + 8;
-/// Datagrams that can be queued or in flight on one thread. When there are more, the engines' own queues
-/// hold them.
+/// Datagrams that can be queued or in flight on one thread.
 pub(super) const SEND_SLOT_COUNT: usize = 256;
 /// The most datagrams that go as one message. Linux takes 64; the gain is had long before.
 pub(super) const SEGMENTS_MAX: usize = 16;
@@ -63,10 +62,15 @@ impl SendSlots {
         }
     }
 
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// The slot that [`SendSlots::queue`] will take next, to write into.
-    pub(super) fn next_free(&mut self) -> Option<&mut [u8]> {
-        let start = usize::from(*self.free.last()?) * DATAGRAM_SIZE_MAX;
-        Some(&mut self.bytes[start..start + DATAGRAM_SIZE_MAX])
+    pub(super) fn next_free(&mut self) -> &mut [u8] {
+        let slot = *self.free.last().expect("the transport has made room");
+        let start = usize::from(slot) * DATAGRAM_SIZE_MAX;
+        &mut self.bytes[start..start + DATAGRAM_SIZE_MAX]
     }
 
     /// Queues the slot that was written last.
@@ -300,7 +304,7 @@ mod tests {
     fn queue(slots: &mut SendSlots, port: u16, size: usize) {
         let address = format!("127.0.0.1:{port}").parse().unwrap();
         let target = SocketName::new(address, Family::V4).unwrap();
-        slots.next_free().unwrap()[0] = size as u8;
+        slots.next_free()[0] = size as u8;
         slots.queue(Addressed { token: 0, size, target });
     }
 
@@ -324,7 +328,7 @@ mod tests {
     #[test]
     fn runs_are_bounded() {
         let mut slots = SendSlots::new();
-        while slots.next_free().is_some() {
+        while slots.has_free() {
             queue(&mut slots, 1, 1_400);
         }
         assert_eq!(slots.queued().len(), SEND_SLOT_COUNT);
@@ -332,6 +336,6 @@ mod tests {
         assert_eq!(slots.run_length(SEND_SLOT_COUNT - 1), 1);
         slots.unqueue(1);
         slots.release(0);
-        assert!(slots.next_free().is_some());
+        assert!(slots.has_free());
     }
 }

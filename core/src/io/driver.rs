@@ -1,9 +1,9 @@
 //! The loop of a node thread: it carries inputs to engines and their outputs to sockets and hosts.
 //!
 //! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers, settle.
-//! Settling a node means to send what did not fit before, to publish its mirror and to hand its events
-//! over. A node that cannot be settled at once (no room to send, a host that reads, a full mailbox) is
-//! settled in a later round. Its engine's own bounded queues hold the rest, and count what they lose.
+//! Settling a node means to publish its mirror and to hand its events over. A node that cannot be settled
+//! at once (a host that reads, a full mailbox) is settled in a later round. Its engine's own
+//! bounded queue holds the rest, and counts what it loses.
 //!
 //! An event is handed over only after the mirror shows its effect, so a host that sees an event and
 //! then asks for the member gets an answer at least as new.
@@ -62,8 +62,6 @@ pub(super) struct Hosted {
     outlet: Arc<Outlet>,
     /// An event taken from the engine that was not handed over yet.
     held: Option<Event>,
-    /// The engine has datagrams for which there was no room.
-    unsent: bool,
     /// The mirror is older than the engine.
     unpublished: bool,
     published_at: Instant,
@@ -79,7 +77,6 @@ impl Hosted {
             engine,
             outlet,
             held: None,
-            unsent: false,
             unpublished: true,
             published_at: Instant::ZERO,
             listed: false,
@@ -87,20 +84,15 @@ impl Hosted {
         }
     }
 
-    /// Lets the engine write datagrams until it has no more or there is no room.
+    /// Lets the engine write every datagram that it has.
     fn transmit(&mut self, transport: &mut impl Transport, token: Token, now: Instant) {
-        self.unsent = loop {
-            let Some(slot) = transport.send_slot() else { break true };
-            let Some(transmit) = self.engine.poll_transmit(now, slot) else { break false };
+        while let Some(transmit) = self.engine.poll_transmit(now, transport.send_slot()) {
             transport.send(token, transmit);
-        };
+        }
     }
 
     /// Brings the node to rest as far as it goes now. `true` when nothing is left to do.
     fn settle(&mut self, transport: &mut impl Transport, token: Token, now: Instant) -> bool {
-        if self.unsent {
-            self.transmit(transport, token, now);
-        }
         self.held = self.held.take().or_else(|| self.engine.poll_event());
         let deliverable = self.held.is_some() && !self.outlet.events.is_full();
         if deliverable || (self.unpublished && now >= self.published_at + PUBLISH_INTERVAL) {
@@ -114,7 +106,7 @@ impl Hosted {
         if self.held.is_some() && !self.unpublished {
             self.hand_over_events();
         }
-        !self.unsent && !self.unpublished && self.held.is_none()
+        !self.unpublished && self.held.is_none()
     }
 
     /// Moves events to the host until there are no more or its mailbox is full.
@@ -234,7 +226,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn start(&mut self, node: Box<Hosted>, socket: std::net::UdpSocket) -> std::io::Result<()> {
+    fn start(&mut self, mut node: Box<Hosted>, socket: std::net::UdpSocket) -> std::io::Result<()> {
         let free = self.nodes.iter().position(Option::is_none);
         let index = free.unwrap_or(self.nodes.len());
         self.transport.open(index as Token, socket)?;
@@ -242,6 +234,8 @@ impl<T: Transport> Driver<T> {
             self.nodes.push(None);
             self.deadlines.push(Instant::MAX);
         }
+        // Joining has given it something to say already.
+        node.transmit(&mut self.transport, index as Token, clock::now());
         self.nodes[index] = Some(node);
         self.touch(index as Token);
         Ok(())

@@ -124,15 +124,16 @@ trait Transport {
     /// Sends what is queued and gives the socket up. [`Input::Closed`] follows.
     fn close(&mut self, token: Token);
 
-    /// Sends what is queued, then waits for input, for room to send or for a command, at most `timeout`.
+    /// Sends what is queued, then waits for input or for a command, at most `timeout`.
     fn wait(&mut self, timeout: Option<Duration>);
 
     /// The next input, `None` when another wait is due. Takes back the buffer of the one before.
     fn receive(&mut self) -> Option<Input<'_>>;
 
-    /// Room for one datagram of [`DATAGRAM_SIZE_MAX`](crate::config::DATAGRAM_SIZE_MAX) bytes; `None` while
-    /// all of it is on its way.
-    fn send_slot(&mut self) -> Option<&mut [u8]>;
+    /// Room for one datagram of [`DATAGRAM_SIZE_MAX`](crate::config::DATAGRAM_SIZE_MAX) bytes. When all is
+    /// taken, what is queued is sent at once, and what no socket takes then is lost and counted, oldest
+    /// first: an engine can always be drained.
+    fn send_slot(&mut self) -> &mut [u8];
 
     /// Queues the datagram that was written into the last [`Transport::send_slot`].
     fn send(&mut self, token: Token, transmit: Transmit);

@@ -243,7 +243,19 @@ impl Transport for Poll {
         })
     }
 
-    fn send_slot(&mut self) -> Option<&mut [u8]> {
+    fn send_slot(&mut self) -> &mut [u8] {
+        if !self.slots.has_free() {
+            self.flush();
+        }
+        if !self.slots.has_free() {
+            // Full sockets hold every slot.
+            let oldest = self.slots.queued()[0];
+            let token = self.slots.addressed(oldest).token;
+            if let Some(port) = &mut self.ports[token as usize] {
+                port.faults.send_errors += 1;
+            }
+            self.release(1);
+        }
         self.slots.next_free()
     }
 

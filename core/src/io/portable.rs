@@ -100,8 +100,8 @@ impl Transport for Portable {
         None
     }
 
-    fn send_slot(&mut self) -> Option<&mut [u8]> {
-        Some(&mut self.outgoing)
+    fn send_slot(&mut self) -> &mut [u8] {
+        &mut self.outgoing
     }
 
     fn send(&mut self, token: Token, transmit: Transmit) {

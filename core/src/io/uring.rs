@@ -7,7 +7,7 @@
 //!
 //! Sends never wait inside the kernel (`MSG_DONTWAIT`), so each has been carried out when the submission queue is
 //! empty, and only a failed one leaves a completion. Once those are read, every other slot is free again.
-//! A socket that takes no more keeps its datagrams in their slots, which holds the engines back.
+//! What a full socket did not take is sent again a little later.
 //!
 //! Needs Linux 6.0; 6.1 adds the cheapest way to run completions (`DEFER_TASKRUN`). Fairness: the kernel
 //! reads at most 32 datagrams from one socket before the others have their turn.
@@ -49,8 +49,10 @@ const KIND_SIGNAL: u64 = 1;
 const KIND_CANCEL: u64 = 2;
 const KIND_RECEIVE: u64 = 3;
 const KIND_SEND: u64 = 4;
-/// In a send's user data, above its first slot: how many it sends.
+/// In a send's user data, above its first slot: how many it sends, and when.
 const COUNT_SHIFT: u32 = 16;
+const EPOCH_SHIFT: u32 = 32;
+const EPOCH_MASK: u64 = (1 << (KIND_SHIFT - EPOCH_SHIFT)) - 1;
 
 struct Port {
     socket: UdpSocket,
@@ -71,6 +73,9 @@ pub(super) struct Uring {
     messages: Box<[Message]>,
     /// Slots whose sends were given to the kernel. Those that fail are taken out again.
     submitted: Vec<u16>,
+    /// Counts how often the slots of `submitted` were freed. A failure of an earlier epoch comes too late:
+    /// its slot holds another datagram.
+    epoch: u64,
     /// Slots whose sockets took no more. They are queued again after the next wait.
     deferred: Vec<u16>,
     commands: Arc<Mailbox<Command>>,
@@ -111,6 +116,7 @@ impl Uring {
             slots: SendSlots::new(),
             messages: vec![Message::EMPTY; SEND_SLOT_COUNT].into_boxed_slice(),
             submitted: Vec::with_capacity(SEND_SLOT_COUNT),
+            epoch: 0,
             deferred: Vec::with_capacity(SEND_SLOT_COUNT),
             commands,
             ports: Vec::new(),
@@ -171,7 +177,8 @@ impl Uring {
                 1 => self.datagram(descriptor, head),
                 _ => self.segmented_message(descriptor, taken, count),
             };
-            let subject = (count as u64) << COUNT_SHIFT | u64::from(head);
+            let subject =
+                self.epoch << EPOCH_SHIFT | (count as u64) << COUNT_SHIFT | u64::from(head);
             let entry = entry.user_data(KIND_SEND << KIND_SHIFT | subject);
             self.push(entry.flags(squeue::Flags::SKIP_SUCCESS));
             self.submitted.extend_from_slice(&self.slots.queued()[taken..taken + count]);
@@ -275,32 +282,64 @@ impl Uring {
     /// Deals with a send that the kernel did not carry out: its slots wait for another try or are lost.
     fn failed(&mut self, subject: u64, error: i32) {
         let head = subject as u16;
-        let count = (subject >> COUNT_SHIFT) as usize;
+        let count = usize::from((subject >> COUNT_SHIFT) as u16);
+        let in_time = subject >> EPOCH_SHIFT == self.epoch;
         let token = self.slots.addressed(head).token;
         let Some(port) = self.ports[token as usize].as_mut().filter(|port| !port.closing) else {
             return;
         };
         let message = &self.messages[usize::from(head)];
         let run = if count == 1 { &[head][..] } else { &message.slots[..count] };
-        if error == libc::EAGAIN {
+        if count > 1 && is_about_segmentation(error) {
+            self.slots.segmentation = false;
+        }
+        if !in_time {
+            // The slot may even be another socket's by now; what it sent is lost either way.
+            port.faults.send_errors += count as u64;
+        } else if error == libc::EAGAIN {
             port.faults.sends_deferred += 1;
+            self.submitted.retain(|slot| !run.contains(slot));
             self.deferred.extend_from_slice(run);
         } else if count > 1 && is_about_segmentation(error) {
-            self.slots.segmentation = false;
+            self.submitted.retain(|slot| !run.contains(slot));
             run.iter().for_each(|&slot| self.slots.requeue(slot));
         } else {
             port.faults.send_errors += count as u64;
-            return;
         }
-        self.submitted.retain(|slot| !run.contains(slot));
     }
 
-    /// Frees the slots of all sends that were carried out, once it is known which ones were not.
+    /// Frees the slots of all sends that were carried out. Call it when no completion is left to read, so
+    /// that those that were not have been told.
     fn reclaim(&mut self) {
         let submission = self.ring.submission();
         if submission.is_empty() && !submission.cq_overflow() {
             drop(submission);
+            self.free_submitted();
+        }
+    }
+
+    fn free_submitted(&mut self) {
+        if !self.submitted.is_empty() {
             self.submitted.drain(..).for_each(|slot| self.slots.release(slot));
+            self.epoch = (self.epoch + 1) & EPOCH_MASK;
+        }
+    }
+
+    /// Makes a slot free although failures may not have been told yet.
+    fn make_room(&mut self) {
+        self.flush();
+        while !self.ring.submission().is_empty() {
+            self.enter(Some(Duration::ZERO), 0);
+        }
+        self.free_submitted();
+        if !self.slots.has_free() {
+            // Full sockets hold every slot.
+            let oldest = self.deferred.remove(0);
+            let token = self.slots.addressed(oldest).token;
+            if let Some(port) = &mut self.ports[token as usize] {
+                port.faults.send_errors += 1;
+            }
+            self.slots.release(oldest);
         }
     }
 
@@ -384,7 +423,10 @@ impl Transport for Uring {
         })
     }
 
-    fn send_slot(&mut self) -> Option<&mut [u8]> {
+    fn send_slot(&mut self) -> &mut [u8] {
+        if !self.slots.has_free() {
+            self.make_room();
+        }
         self.slots.next_free()
     }
 
