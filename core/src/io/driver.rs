@@ -1,13 +1,15 @@
 //! The loop of a node thread: it carries inputs to engines and their outputs to sockets and hosts.
 //!
-//! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers, settle.
-//! Settling a node means to publish its mirror and to hand its events over. A node that cannot be settled
-//! at once (a host that reads, a full mailbox) is settled in a later round. Its engine's own
-//! bounded queue holds the rest, and counts what it loses.
+//! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers,
+//! settle. Settling a node means to publish its mirror and to hand its events over. A node that
+//! cannot be settled at once (a host that reads, a full mailbox) is settled in a later round. Its
+//! engine's own bounded queue holds the rest, and counts what it loses.
 //!
 //! An event is handed over only after the mirror shows its effect, so a host that sees an event and
 //! then asks for the member gets an answer at least as new.
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::SyncSender;
@@ -37,7 +39,7 @@ pub(super) type Task = Box<dyn FnOnce(&mut Engine, Instant) + Send>;
 /// What a host tells the thread. A reply sender that is dropped unused means that the node is gone.
 pub(super) enum Command {
     /// Take over a node.
-    Start { node: Box<Hosted>, socket: std::net::UdpSocket, reply: SyncSender<std::io::Result<()>> },
+    Start { node: Box<Hosted>, socket: UdpSocket, reply: SyncSender<io::Result<()>> },
     /// Do something with a node's engine.
     Run { id: u64, task: Task },
     /// Give a node up, and say so once its address is free.
@@ -53,6 +55,15 @@ pub(super) struct Outlet {
     /// The thread has more events than fit; a host that made room wakes it.
     pub(super) stalled: AtomicBool,
     pub(super) view: View,
+}
+
+/// Tells hosts that the thread has ended, however it ended.
+pub(super) struct RunningGuard(pub(super) Arc<AtomicBool>);
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// A node as its thread sees it.
@@ -134,8 +145,17 @@ impl Hosted {
     }
 }
 
+impl Drop for Hosted {
+    /// Wakes a host that waits for events: there will be none.
+    fn drop(&mut self) {
+        self.outlet.events.signal().raise();
+    }
+}
+
 /// One node thread: its transport, its nodes and the commands of their hosts.
 pub(super) struct Driver<T: Transport> {
+    // First, so that a host that is woken by the end of its node finds the thread ended.
+    _running: RunningGuard,
     transport: T,
     commands: Arc<Mailbox<Command>>,
     /// Nodes by token, with their next deadlines beside them so that a round scans few cache lines.
@@ -148,8 +168,13 @@ pub(super) struct Driver<T: Transport> {
 }
 
 impl<T: Transport> Driver<T> {
-    pub(super) fn new(transport: T, commands: Arc<Mailbox<Command>>) -> Driver<T> {
+    pub(super) fn new(
+        transport: T,
+        commands: Arc<Mailbox<Command>>,
+        running: RunningGuard,
+    ) -> Driver<T> {
         Driver {
+            _running: running,
             transport,
             commands,
             nodes: Vec::new(),
@@ -226,7 +251,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn start(&mut self, mut node: Box<Hosted>, socket: std::net::UdpSocket) -> std::io::Result<()> {
+    fn start(&mut self, mut node: Box<Hosted>, socket: UdpSocket) -> io::Result<()> {
         let free = self.nodes.iter().position(Option::is_none);
         let index = free.unwrap_or(self.nodes.len());
         self.transport.open(index as Token, socket)?;
@@ -254,7 +279,7 @@ impl<T: Transport> Driver<T> {
     fn forget(&mut self, token: Token) {
         let node = self.nodes[token as usize].take().expect("closed once");
         self.deadlines[token as usize] = Instant::MAX;
-        if let Some(reply) = node.closing {
+        if let Some(reply) = &node.closing {
             let _ = reply.send(());
         }
     }
