@@ -1,1 +1,3 @@
+//! The shoal program.
+mod demo;
 fn main(){}

@@ -1,0 +1,3 @@
+pub mod projection;
+pub mod record;
+pub mod report;
