@@ -1,0 +1,205 @@
+//! Memory that outgoing datagrams are written into, once, and stay in until the kernel has them.
+//!
+//! Slots are fixed in number and place. A slot is free, or queued in the order of sending, or (io_uring
+//! only) in flight. Consecutive datagrams of one size to one peer go as one message that
+//! the kernel cuts into segments (`UDP_SEGMENT`), which costs a fraction of sending each.
+
+use super::Token;
+use super::socket::SocketName;
+use crate::config::DATAGRAM_SIZE_MAX;
+
+/// Bytes offered for a received datagram: more than the largest legal one, so that a larger one shows.
+pub(super) const RECEIVE_SIZE: usize = DATAGRAM_SIZE_MAX + 8;
+/// Datagrams that can be queued or in flight on one thread. When there are more, the engines' own queues
+/// hold them.
+pub(super) const SEND_SLOT_COUNT: usize = 256;
+/// The most datagrams that go as one message. Linux takes 64; the gain is had long before.
+pub(super) const SEGMENTS_MAX: usize = 16;
+/// The most bytes of one message: what fits one IPv4 packet.
+const MESSAGE_SIZE_MAX: usize = 65_000;
+/// Room for the control message that gives the segment size: `CMSG_SPACE(2)`, in words.
+const SEGMENT_CONTROL_WORDS: usize = 3;
+
+/// Where a queued datagram goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addressed {
+    pub(super) token: Token,
+    pub(super) size: usize,
+    pub(super) target: SocketName,
+}
+
+/// The send slots of one thread.
+#[derive(Debug)]
+pub(super) struct SendSlots {
+    bytes: Box<[u8]>,
+    addressed: Box<[Addressed]>,
+    /// Free slots; the last one freed is used first, because its memory is warm.
+    free: Vec<u16>,
+    /// Slots to be sent, oldest first.
+    queued: Vec<u16>,
+    /// Segmentation works on this machine, as far as is known.
+    pub(super) segmentation: bool,
+}
+
+impl SendSlots {
+    pub(super) fn new() -> SendSlots {
+        let nowhere = Addressed { token: 0, size: 0, target: SocketName::EMPTY };
+        SendSlots {
+            bytes: vec![0; SEND_SLOT_COUNT * DATAGRAM_SIZE_MAX].into_boxed_slice(),
+            addressed: vec![nowhere; SEND_SLOT_COUNT].into_boxed_slice(),
+            free: (0..SEND_SLOT_COUNT as u16).rev().collect(),
+            queued: Vec::with_capacity(SEND_SLOT_COUNT),
+            segmentation: true,
+        }
+    }
+
+    /// The slot that [`SendSlots::queue`] will take next, to write into.
+    pub(super) fn next_free(&mut self) -> Option<&mut [u8]> {
+        let start = usize::from(*self.free.last()?) * DATAGRAM_SIZE_MAX;
+        Some(&mut self.bytes[start..start + DATAGRAM_SIZE_MAX])
+    }
+
+    /// Queues the slot that was written last.
+    pub(super) fn queue(&mut self, addressed: Addressed) {
+        assert!(addressed.size <= DATAGRAM_SIZE_MAX, "a datagram fits its slot");
+        let slot = self.free.pop().expect("a slot was written into");
+        self.addressed[usize::from(slot)] = addressed;
+        self.queued.push(slot);
+    }
+
+    /// Takes a slot back.
+    pub(super) fn release(&mut self, slot: u16) {
+        debug_assert!(!self.free.contains(&slot), "a slot is released once");
+        self.free.push(slot);
+    }
+
+    /// Slots to be sent, oldest first.
+    pub(super) fn queued(&self) -> &[u16] {
+        &self.queued
+    }
+
+    /// Takes the oldest `count` slots from the queue. They are in flight now, or released next.
+    pub(super) fn unqueue(&mut self, count: usize) {
+        self.queued.drain(..count);
+    }
+
+    /// Puts a slot that could not be sent back into the queue.
+    pub(super) fn requeue(&mut self, slot: u16) {
+        self.queued.push(slot);
+    }
+
+    pub(super) fn addressed(&self, slot: u16) -> &Addressed {
+        &self.addressed[usize::from(slot)]
+    }
+
+    /// The datagram in a slot, as the kernel wants it.
+    pub(super) fn vector(&self, slot: u16) -> libc::iovec {
+        let start = usize::from(slot) * DATAGRAM_SIZE_MAX;
+        let size = self.addressed(slot).size;
+        let bytes = &self.bytes[start..start + size];
+        // Sending reads only; the kernel's type does not say so.
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: size }
+    }
+
+    /// How many queued datagrams, from `start` on, can go as one message: they follow each other to one
+    /// peer, and all but the last have one size, which the last does not exceed.
+    pub(super) fn run_length(&self, start: usize) -> usize {
+        let first = self.addressed(self.queued[start]);
+        if !self.segmentation || first.size == 0 {
+            return 1;
+        }
+        let limit = SEGMENTS_MAX.min(MESSAGE_SIZE_MAX / first.size);
+        let mut length = 1;
+        for &slot in self.queued[start + 1..].iter().take(limit - 1) {
+            let next = self.addressed(slot);
+            let fits = next.size <= first.size && next.size > 0;
+            if !fits || next.token != first.token || next.target != first.target {
+                break;
+            }
+            length += 1;
+            if next.size < first.size {
+                break;
+            }
+        }
+        length
+    }
+}
+
+/// The control message that tells the kernel where to cut.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub(super) struct SegmentControl([u64; SEGMENT_CONTROL_WORDS]);
+
+impl SegmentControl {
+    pub(super) const SIZE: usize = SEGMENT_CONTROL_WORDS * 8;
+    pub(super) const EMPTY: SegmentControl = SegmentControl([0; SEGMENT_CONTROL_WORDS]);
+
+    pub(super) fn new(segment_size: usize) -> SegmentControl {
+        const HEADER: usize = size_of::<libc::cmsghdr>();
+        let mut bytes = [0; SegmentControl::SIZE];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, &(HEADER + 2).to_ne_bytes());
+        put(HEADER - 8, &libc::SOL_UDP.to_ne_bytes());
+        put(HEADER - 4, &libc::UDP_SEGMENT.to_ne_bytes());
+        put(HEADER, &(segment_size as u16).to_ne_bytes());
+        let word = |at: usize| u64::from_ne_bytes(bytes[at * 8..][..8].try_into().unwrap());
+        SegmentControl([word(0), word(1), word(2)])
+    }
+
+    pub(super) fn as_ptr(&self) -> *const u64 {
+        self.0.as_ptr()
+    }
+}
+
+/// Whether an error of a segmented message may be about segmentation itself: no checksum offload on the
+/// way, or a path narrower than one segment. Such a message is sent again piece by piece.
+pub(super) fn is_about_segmentation(error: i32) -> bool {
+    matches!(
+        error,
+        libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP | libc::ENOPROTOOPT
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::socket::Family;
+    use super::*;
+
+    fn queue(slots: &mut SendSlots, port: u16, size: usize) {
+        let address = format!("127.0.0.1:{port}").parse().unwrap();
+        let target = SocketName::new(address, Family::V4).unwrap();
+        slots.next_free().unwrap()[0] = size as u8;
+        slots.queue(Addressed { token: 0, size, target });
+    }
+
+    #[test]
+    fn runs_are_one_peer_one_size_and_a_shorter_end() {
+        let mut slots = SendSlots::new();
+        for (port, size) in [(1, 100), (1, 100), (1, 40), (1, 40), (2, 40), (2, 41), (2, 0)] {
+            queue(&mut slots, port, size);
+        }
+        let mut lengths = Vec::new();
+        let mut start = 0;
+        while start < slots.queued().len() {
+            lengths.push(slots.run_length(start));
+            start += lengths.last().unwrap();
+        }
+        assert_eq!(lengths, [3, 1, 1, 1, 1]);
+        slots.segmentation = false;
+        assert_eq!(slots.run_length(0), 1);
+    }
+
+    #[test]
+    fn runs_are_bounded() {
+        let mut slots = SendSlots::new();
+        while slots.next_free().is_some() {
+            queue(&mut slots, 1, 1_400);
+        }
+        assert_eq!(slots.queued().len(), SEND_SLOT_COUNT);
+        assert_eq!(slots.run_length(0), SEGMENTS_MAX);
+        assert_eq!(slots.run_length(SEND_SLOT_COUNT - 1), 1);
+        slots.unqueue(1);
+        slots.release(0);
+        assert!(slots.next_free().is_some());
+    }
+}
