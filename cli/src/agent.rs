@@ -5,16 +5,16 @@
 //! than fail; a second signal, or no goodbye within [`LEAVE_TIMEOUT`], ends it anyway.
 
 use std::io::Read;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use shoal_core::io::{BackendChoice, Node, NodeOptions, StartError};
-use shoal_core::{Address, Config, ConfigError, Event, Secret};
+use shoal_core::{Address, Config, Event, Secret};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Failure;
 use crate::output::{Output, Record, Written};
@@ -61,11 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = node_options(&settings, &engine)?;
     // From here on a signal means "leave", even one that comes while the node starts.
     let mut signals = Signals::register().map_err(Failure::failed)?;
-    let bind = options.bind;
-    let node = Node::start(options).map_err(|error| start_failure(error, bind))?;
-    if let Some(reason) = node.backend_refusal() {
-        tracing::warn!("io_uring is refused ({reason}), using the poll backend");
-    }
+    let node = Node::start(options).map_err(start_failure)?;
     let output = Output::new(settings.format.unwrap_or_default());
     serve(&node, &mut signals, &output)
 }
@@ -139,11 +135,14 @@ fn resolve_seeds(seeds: &[String]) -> Result<Vec<Address>, Failure> {
     Ok(addresses)
 }
 
-/// Says what to change. Everything a user chose is a usage error; only the system's own refusals are
-/// failures.
-fn start_failure(error: StartError, bind: SocketAddr) -> Failure {
-    let _ = bind;
-    Failure::usage(error)
+/// What a user chose is a usage error; what the system has none of is a failure.
+fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Resources(_) | StartError::Pin { .. } | StartError::Stopped => {
+            Failure::failed(error)
+        }
+        _ => Failure::usage(error),
+    }
 }
 
 /// Prints events until a signal comes and the goodbye is sent.
@@ -172,7 +171,9 @@ fn serve(node: &Node, signals: &mut Signals, output: &Output) -> Result<(), Fail
         }
         let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if remaining == Some(Duration::ZERO) {
-            return Err(Failure::failed("the goodbye was not sent in time; peers will see a failure"));
+            return Err(Failure::failed(
+                "the goodbye was not sent in time; peers will see a failure",
+            ));
         }
         wait(node, signals, remaining)?;
     }

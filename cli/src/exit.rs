@@ -42,8 +42,7 @@ impl Failure {
             Failure::Usage(message) => (message, 2),
         };
         // Control characters would break the promise of one line.
-        let line: String =
-            message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         eprintln!("shoal: {line}");
         ExitCode::from(code)
     }

@@ -39,7 +39,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn generate() -> Result<String, Failure> {
+/// A new secret, as text.
+pub fn generate() -> Result<String, Failure> {
     let mut bytes = [0; SECRET_SIZE];
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| Failure::failed("the system has no random numbers to give"))?;
@@ -57,7 +58,8 @@ fn write_new(path: &Path, secret: &str) -> Result<(), Failure> {
         _ => Failure::failed(format_args!("cannot create {}: {error}", path.display())),
     })?;
     let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
-    written.map_err(|error| Failure::failed(format_args!("cannot write {}: {error}", path.display())))
+    written
+        .map_err(|error| Failure::failed(format_args!("cannot write {}: {error}", path.display())))
 }
 
 #[cfg(test)]

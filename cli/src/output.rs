@@ -92,7 +92,10 @@ pub enum Record {
 
 impl Record {
     /// The line for an engine event, `None` for a kind this version has no line for.
-    pub fn from_event(event: &Event, unix_ms: impl Fn(shoal_core::Instant) -> u64) -> Option<Record> {
+    pub fn from_event(
+        event: &Event,
+        unix_ms: impl Fn(shoal_core::Instant) -> u64,
+    ) -> Option<Record> {
         Some(match *event {
             Event::Member(member) => Record::Member {
                 address: member.address.to_string(),
@@ -142,7 +145,9 @@ impl Record {
             ),
             Record::Left { at_ms } => format!("left        goodbye is sent  {}", clock(*at_ms)),
             Record::Overflow { lost } => {
-                format!("overflow    {lost} events were lost: the reader of this output is too slow")
+                format!(
+                    "overflow    {lost} events were lost: the reader of this output is too slow"
+                )
             }
         }
     }
@@ -233,9 +238,8 @@ mod tests {
     #[test]
     fn json_lines_have_the_promised_names_in_the_promised_order() {
         let unix_ms = |at: Instant| 1_000 + at.as_millis();
-        let json = |event| {
-            serde_json::to_string(&Record::from_event(&event, unix_ms).unwrap()).unwrap()
-        };
+        let json =
+            |event| serde_json::to_string(&Record::from_event(&event, unix_ms).unwrap()).unwrap();
         assert_eq!(
             json(member()),
             r#"{"event":"member","address":"127.0.0.1:9000","state":"suspect","incarnation":2,"role":"gate","datacenter":"east","at_ms":1005}"#

@@ -111,7 +111,7 @@ macro_rules! engine_settings {
 engine_settings! {
     probe_interval_ms: u64,
     probe_timeout_min_ms: u64,
-    probe_timeout_max_ms: u64,
+    probe_timeout_unknown_ms: u64,
     indirect_probe_count: usize,
     suspicion_min_factor: f64,
     suspicion_max_factor: f64,
@@ -144,9 +144,13 @@ struct File {
 ///
 /// # Errors
 /// When the file cannot be read, is no TOML, or holds an unknown key or an unusable value.
-pub fn resolve(flags: &Settings, file: Option<&Path>) -> Result<(Settings, EngineSettings), Failure> {
+pub fn resolve(
+    flags: &Settings,
+    file: Option<&Path>,
+) -> Result<(Settings, EngineSettings), Failure> {
     let Some(path) = file else { return Ok((flags.clone(), EngineSettings::default())) };
-    let complain = |message: &dyn Display| Failure::usage(format_args!("{}: {message}", path.display()));
+    let complain =
+        |message: &dyn Display| Failure::usage(format_args!("{}: {message}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
     let file = parse(&text).map_err(|message| complain(&message))?;
     Ok((flags.clone().or(file.settings), file.engine))
@@ -160,7 +164,8 @@ fn parse(text: &str) -> Result<File, String> {
     };
     let table: toml::Table = toml::from_str(text).map_err(describe)?;
     let arguments = Settings::augment_args(clap::Command::new("agent"));
-    let mut keys: Vec<&str> = arguments.get_arguments().map(|known| known.get_id().as_str()).collect();
+    let mut keys: Vec<&str> =
+        arguments.get_arguments().map(|known| known.get_id().as_str()).collect();
     keys.push("engine");
     refuse_unknown(table.keys(), &keys)?;
     if let Some(engine) = table.get("engine").and_then(toml::Value::as_table) {
@@ -219,7 +224,10 @@ mod tests {
         let message = parse("rolle = \"gate\"").unwrap_err();
         assert_eq!(message, "unknown key \"rolle\", the nearest is \"role\"");
         let message = parse("[engine]\nprobe_intervall = 1").unwrap_err();
-        assert_eq!(message, "unknown key \"probe_intervall\", the nearest is \"probe_interval_ms\"");
+        assert_eq!(
+            message,
+            "unknown key \"probe_intervall\", the nearest is \"probe_interval_ms\""
+        );
     }
 
     #[test]

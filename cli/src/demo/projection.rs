@@ -32,9 +32,8 @@ impl Projection {
         let covariance = |a: usize, b: usize| {
             points.iter().map(|p| (p[a] - mean[a]) * (p[b] - mean[b])).sum::<f64>() / count
         };
-        let matrix = (0..dimensions)
-            .map(|a| (0..dimensions).map(|b| covariance(a, b)).collect())
-            .collect();
+        let matrix =
+            (0..dimensions).map(|a| (0..dimensions).map(|b| covariance(a, b)).collect()).collect();
         let (values, vectors) = eigen(matrix);
         let mut order: Vec<usize> = (0..dimensions).collect();
         order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
@@ -62,7 +61,8 @@ impl Projection {
         if length > 0.0 {
             let (cosine, sine) = (dx / length, dy / length);
             let [first, second] = &self.axes;
-            let turned = |a: f64, b: f64| first.iter().zip(second).map(|(x, y)| a * x + b * y).collect();
+            let turned =
+                |a: f64, b: f64| first.iter().zip(second).map(|(x, y)| a * x + b * y).collect();
             self.axes = [turned(cosine, sine), turned(-sine, cosine)];
         }
         if self.project(above)[1] < self.project(left)[1] {

@@ -91,7 +91,7 @@ pub struct Formation {
 /// How coordinates converged. Errors are relative: 0.05 is five per cent.
 #[derive(Serialize, Clone, Debug, Default)]
 pub struct Coordinates {
-    /// The error over time, of all pairs of nodes.
+    /// The error over time, of all pairs in different datacenters.
     pub samples: Vec<ErrorSample>,
     /// Every ordered pair at the end.
     pub pairs: Vec<PairRecord>,
@@ -150,6 +150,8 @@ pub struct Routing {
     pub median_rtt_after_ms: f64,
     /// Jobs that were sent to a manager that was dead already.
     pub misdirected: u32,
+    /// Of those, the jobs that were routed again to a live manager.
+    pub rerouted: u32,
     /// From the failure until the last of them, in milliseconds.
     pub failover_ms: f64,
 }

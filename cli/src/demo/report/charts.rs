@@ -61,7 +61,12 @@ fn open(height: f64, title: &str) -> String {
 }
 
 /// Grid lines and tick labels of both axes.
-fn frame(x: &Axis, y: &Axis, label_x: impl Fn(f64) -> String, label_y: impl Fn(f64) -> String) -> String {
+fn frame(
+    x: &Axis,
+    y: &Axis,
+    label_x: impl Fn(f64) -> String,
+    label_y: impl Fn(f64) -> String,
+) -> String {
     let [left, top, right, bottom] = PLOT;
     let mut svg = String::from("<g class=\"grid\">");
     for tick in y.ticks(5.0) {
@@ -73,19 +78,25 @@ fn frame(x: &Axis, y: &Axis, label_x: impl Fn(f64) -> String, label_y: impl Fn(f
     svg.push_str("</g>\n<g class=\"ticks\">");
     for tick in y.ticks(5.0) {
         let at = y.place(tick) + 4.5;
-        add(&mut svg, format_args!(
-            "<text text-anchor=\"end\" x=\"{:.1}\" y=\"{at:.1}\">{}</text>",
-            left - 7.0,
-            label_y(tick)
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text text-anchor=\"end\" x=\"{:.1}\" y=\"{at:.1}\">{}</text>",
+                left - 7.0,
+                label_y(tick)
+            ),
+        );
     }
     for tick in x.ticks(7.0) {
-        add(&mut svg, format_args!(
-            "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            x.place(tick),
-            bottom + 19.0,
-            label_x(tick)
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                x.place(tick),
+                bottom + 19.0,
+                label_x(tick)
+            ),
+        );
     }
     svg.push_str("</g>\n");
     svg
@@ -93,7 +104,10 @@ fn frame(x: &Axis, y: &Axis, label_x: impl Fn(f64) -> String, label_y: impl Fn(f
 
 fn caption_x(text: &str, height: f64) -> String {
     let middle = (PLOT[0] + PLOT[2]) / 2.0;
-    format!("<text class=\"axis\" text-anchor=\"middle\" x=\"{middle}\" y=\"{:.0}\">{text}</text>\n", height - 6.0)
+    format!(
+        "<text class=\"axis\" text-anchor=\"middle\" x=\"{middle}\" y=\"{:.0}\">{text}</text>\n",
+        height - 6.0
+    )
 }
 
 fn plain(value: f64) -> String {
@@ -114,7 +128,8 @@ pub fn accuracy(outcome: &Outcome) -> String {
 
 fn scatter(outcome: &Outcome) -> String {
     let [left, top, right, bottom] = PLOT;
-    let values = outcome.coordinates.pairs.iter().flat_map(|pair| [pair.actual_ms, pair.predicted_ms]);
+    let values =
+        outcome.coordinates.pairs.iter().flat_map(|pair| [pair.actual_ms, pair.predicted_ms]);
     let (low, high) = values.fold((1.0, 100.0), |(low, high): (f64, f64), value| {
         (low.min(value.max(0.1)), high.max(value))
     });
@@ -125,19 +140,25 @@ fn scatter(outcome: &Outcome) -> String {
     add(&mut svg, format_args!("<path class=\"ideal\" d=\"M{left} {bottom}L{right} {top}\"/>\n"));
     for pair in &outcome.coordinates.pairs {
         let (from, to) = (&outcome.nodes[pair.from], &outcome.nodes[pair.to]);
-        add(&mut svg, format_args!(
-            "<circle class=\"dot dc{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"><title>{} to {}: real {:.1} ms, predicted \
+        add(
+            &mut svg,
+            format_args!(
+                "<circle class=\"dot dc{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"><title>{} to {}: real {:.1} ms, predicted \
              {:.1} ms</title></circle>\n",
-            from.datacenter,
-            x.place(pair.actual_ms),
-            y.place(pair.predicted_ms),
-            escape(&from.name),
-            escape(&to.name),
-            pair.actual_ms,
-            pair.predicted_ms
-        ));
+                from.datacenter,
+                x.place(pair.actual_ms),
+                y.place(pair.predicted_ms),
+                escape(&from.name),
+                escape(&to.name),
+                pair.actual_ms,
+                pair.predicted_ms
+            ),
+        );
     }
-    svg.push_str(&caption_x("real round trip, ms (both axes logarithmic; on the line is right)", HEIGHT));
+    svg.push_str(&caption_x(
+        "real round trip, ms (both axes logarithmic; on the line is right)",
+        HEIGHT,
+    ));
     svg.push_str("</svg>\n");
     svg
 }
@@ -166,16 +187,25 @@ fn error_curve(outcome: &Outcome) -> String {
         let (at, median) = point(sample.at_ms, sample.median);
         add(&mut band, format_args!("L{at:.1} {median:.1}"));
     }
-    add(&mut svg, format_args!("<path class=\"band\" d=\"{band}z\"/>\n<path class=\"line\" d=\"{line}\"/>\n"));
+    add(
+        &mut svg,
+        format_args!("<path class=\"band\" d=\"{band}z\"/>\n<path class=\"line\" d=\"{line}\"/>\n"),
+    );
     let (at, median) = point(last.at_ms, last.median);
-    add(&mut svg, format_args!(
-        "<circle class=\"tip\" cx=\"{at:.1}\" cy=\"{median:.1}\" r=\"4.5\"/>\n\
+    add(
+        &mut svg,
+        format_args!(
+            "<circle class=\"tip\" cx=\"{at:.1}\" cy=\"{median:.1}\" r=\"4.5\"/>\n\
          <text class=\"callout\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">median {}</text>\n",
-        at - 4.0,
-        (median - 14.0).max(top + 12.0),
-        percent(last.median)
+            at - 4.0,
+            (median - 14.0).max(top + 12.0),
+            percent(last.median)
+        ),
+    );
+    svg.push_str(&caption_x(
+        "seconds since start; the band reaches up to the 90th percentile",
+        HEIGHT,
     ));
-    svg.push_str(&caption_x("seconds since start; the band reaches up to the 90th percentile", HEIGHT));
     svg.push_str("</svg>\n");
     svg
 }
@@ -206,13 +236,16 @@ fn pair_table(outcome: &Outcome) -> String {
                     escape(&names[b])
                 )
             };
-            add(&mut html, format_args!(
-                "<tr><td>{between}</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} ms</td></tr>\n",
-                median(&|pair| pair.actual_ms),
-                median(&|pair| pair.predicted_ms),
-                median(&|pair| (pair.predicted_ms - pair.actual_ms).abs()),
-                median(&|pair| pair.upper_ms)
-            ));
+            add(
+                &mut html,
+                format_args!(
+                    "<tr><td>{between}</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} ms</td></tr>\n",
+                    median(&|pair| pair.actual_ms),
+                    median(&|pair| pair.predicted_ms),
+                    median(&|pair| (pair.predicted_ms - pair.actual_ms).abs()),
+                    median(&|pair| pair.upper_ms)
+                ),
+            );
         }
     }
     html.push_str("</tbody></table></div>\n");
@@ -256,11 +289,14 @@ fn job_columns(outcome: &Outcome) -> String {
     let mut svg = open(height, "Jobs over time by chosen datacenter");
     svg.push_str("<g class=\"ticks\">");
     for tick in x.ticks(7.0) {
-        add(&mut svg, format_args!(
-            "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{tick} s</text>",
-            x.place(tick),
-            bottom + 19.0
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{tick} s</text>",
+                x.place(tick),
+                bottom + 19.0
+            ),
+        );
     }
     svg.push_str("</g>\n");
     for bin in bins {
@@ -270,23 +306,29 @@ fn job_columns(outcome: &Outcome) -> String {
         for (datacenter, &jobs) in bin.jobs.iter().enumerate().filter(|(_, jobs)| **jobs > 0) {
             let (low, high) = (y.place(f64::from(base)), y.place(f64::from(base + jobs)));
             base += jobs;
-            add(&mut svg, format_args!(
-                "<rect class=\"bar dc{datacenter}\" x=\"{from:.1}\" y=\"{high:.1}\" width=\"{width:.1}\" \
+            add(
+                &mut svg,
+                format_args!(
+                    "<rect class=\"bar dc{datacenter}\" x=\"{from:.1}\" y=\"{high:.1}\" width=\"{width:.1}\" \
                  height=\"{:.1}\"><title>{jobs} jobs to {}</title></rect>\n",
-                low - high,
-                escape(&outcome.datacenters[datacenter])
-            ));
+                    low - high,
+                    escape(&outcome.datacenters[datacenter])
+                ),
+            );
         }
     }
     let failure = x.place(outcome.detection.at_ms / 1e3);
     let anchor = if failure > WIDTH / 2.0 { "end" } else { "start" };
-    add(&mut svg, format_args!(
-        "<path class=\"failure\" d=\"M{failure:.1} {:.1}V{bottom}\"/>\n<text class=\"failure\" text-anchor=\"{anchor}\" \
+    add(
+        &mut svg,
+        format_args!(
+            "<path class=\"failure\" d=\"M{failure:.1} {:.1}V{bottom}\"/>\n<text class=\"failure\" text-anchor=\"{anchor}\" \
          x=\"{failure:.1}\" y=\"{:.1}\">managers of {} killed</text>\n",
-        top - 6.0,
-        top - 12.0,
-        escape(&outcome.datacenters[outcome.detection.datacenter])
-    ));
+            top - 6.0,
+            top - 12.0,
+            escape(&outcome.datacenters[outcome.detection.datacenter])
+        ),
+    );
     svg.push_str(&caption_x("seconds since start", height));
     svg.push_str("</svg>\n");
     svg
@@ -297,17 +339,23 @@ fn shares(outcome: &Outcome, title: &str, table: &[Vec<u32>]) -> String {
     let mut html = format!("<figure class=\"card\"><figcaption>{title}</figcaption>\n");
     for (gate, row) in table.iter().enumerate() {
         let total = row.iter().sum::<u32>().max(1);
-        add(&mut html, format_args!(
-            "<div class=\"share\"><span>gate of <b class=\"dc{gate}\">{}</b></span><div class=\"bars\">",
-            escape(&outcome.datacenters[gate])
-        ));
+        add(
+            &mut html,
+            format_args!(
+                "<div class=\"share\"><span>gate of <b class=\"dc{gate}\">{}</b></span><div class=\"bars\">",
+                escape(&outcome.datacenters[gate])
+            ),
+        );
         for (datacenter, &jobs) in row.iter().enumerate().filter(|(_, jobs)| **jobs > 0) {
             let share = f64::from(jobs) / f64::from(total);
             let text = if share > 0.09 { count(u64::from(jobs)) } else { String::new() };
-            add(&mut html, format_args!(
-                "<i class=\"dc{datacenter}\" style=\"flex:{jobs}\" title=\"{jobs} jobs to {}\">{text}</i>",
-                escape(&outcome.datacenters[datacenter])
-            ));
+            add(
+                &mut html,
+                format_args!(
+                    "<i class=\"dc{datacenter}\" style=\"flex:{jobs}\" title=\"{jobs} jobs to {}\">{text}</i>",
+                    escape(&outcome.datacenters[datacenter])
+                ),
+            );
         }
         html.push_str("</div></div>\n");
     }
@@ -318,7 +366,8 @@ fn shares(outcome: &Outcome, title: &str, table: &[Vec<u32>]) -> String {
 /// One row per survivor: when it began to suspect each victim and when it knew.
 pub fn detection(outcome: &Outcome) -> String {
     let detection = &outcome.detection;
-    let mut observers: Vec<usize> = detection.observations.iter().map(|seen| seen.observer).collect();
+    let mut observers: Vec<usize> =
+        detection.observations.iter().map(|seen| seen.observer).collect();
     observers.sort_unstable();
     observers.dedup();
     let mut victims: Vec<usize> = detection.observations.iter().map(|seen| seen.subject).collect();
@@ -337,47 +386,60 @@ pub fn detection(outcome: &Outcome) -> String {
     svg.push_str("</g>\n<g class=\"ticks\">");
     for tick in x.ticks(6.0) {
         let label = format!("{} s", (tick * 100.0).round() / 100.0);
-        add(&mut svg, format_args!(
-            "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
-            x.place(tick),
-            bottom + 18.0
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
+                x.place(tick),
+                bottom + 18.0
+            ),
+        );
     }
     svg.push_str("</g>\n");
     for (row, &observer) in observers.iter().enumerate() {
         let node = &outcome.nodes[observer];
         let y = top + pitch * row as f64;
-        add(&mut svg, format_args!(
-            "<text class=\"row dc{}\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-            node.datacenter,
-            left - 9.0,
-            y + pitch / 2.0 + 4.0,
-            escape(&node.name)
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text class=\"row dc{}\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+                node.datacenter,
+                left - 9.0,
+                y + pitch / 2.0 + 4.0,
+                escape(&node.name)
+            ),
+        );
         for seen in detection.observations.iter().filter(|seen| seen.observer == observer) {
             let lane = victims.iter().position(|victim| *victim == seen.subject).unwrap_or(0);
             let y = y + 13.0 * lane as f64 + 8.0;
             let dead = x.place(seen.dead_ms / 1e3);
             if let Some(suspect) = seen.suspect_ms {
                 let suspect = x.place(suspect / 1e3);
-                add(&mut svg, format_args!(
-                    "<path class=\"suspect\" d=\"M{suspect:.1} {y:.1}H{dead:.1}\"/>"
-                ));
+                add(
+                    &mut svg,
+                    format_args!("<path class=\"suspect\" d=\"M{suspect:.1} {y:.1}H{dead:.1}\"/>"),
+                );
             }
-            add(&mut svg, format_args!(
-                "<circle class=\"dead\" cx=\"{dead:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{}: {} dead after \
+            add(
+                &mut svg,
+                format_args!(
+                    "<circle class=\"dead\" cx=\"{dead:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{}: {} dead after \
                  {}</title></circle>\n",
-                escape(&node.name),
-                escape(&outcome.nodes[seen.subject].name),
-                duration(seen.dead_ms)
-            ));
+                    escape(&node.name),
+                    escape(&outcome.nodes[seen.subject].name),
+                    duration(seen.dead_ms)
+                ),
+            );
         }
     }
-    add(&mut svg, format_args!(
-        "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">seconds since the failure; bar: suspected, dot: \
+    add(
+        &mut svg,
+        format_args!(
+            "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">seconds since the failure; bar: suspected, dot: \
          dead</text>\n</svg>\n",
-        (left + right) / 2.0,
-        height - 6.0
-    ));
+            (left + right) / 2.0,
+            height - 6.0
+        ),
+    );
     format!("<figure class=\"card\">\n{svg}</figure>\n")
 }

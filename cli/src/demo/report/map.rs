@@ -63,11 +63,14 @@ pub fn map(outcome: &Outcome) -> String {
     }
     html.push_str("</div>\n");
     let shown = super::percent(plane.explained);
-    add(&mut html, format_args!(
-        "<p class=\"note\">Coordinates have eight dimensions and a height for the access link; the plane shows \
+    add(
+        &mut html,
+        format_args!(
+            "<p class=\"note\">Coordinates have eight dimensions and a height for the access link; the plane shows \
          {shown} of their spread. Turned so that {} is on the left.</p>\n",
-        escape(&outcome.datacenters[0])
-    ));
+            escape(&outcome.datacenters[0])
+        ),
+    );
     html
 }
 
@@ -148,10 +151,13 @@ fn overview(outcome: &Outcome, plane: &Plane) -> String {
         let y = if above { y - 22.0 } else { y + 32.0 };
         let half = name.chars().count() as f64 * LABEL_CHARACTER / 2.0 + 8.0;
         let x = x.clamp(half, WIDTH - half);
-        add(&mut svg, format_args!(
-            "<text class=\"place dc{datacenter}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>\n",
-            escape(name)
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text class=\"place dc{datacenter}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>\n",
+                escape(name)
+            ),
+        );
     }
     svg.push_str("</svg>\n");
     svg
@@ -175,14 +181,17 @@ fn rulers(scale: &Scale, height: f64) -> String {
         y += pitch;
     }
     let (from, at) = (14.0, height - 14.0);
-    add(&mut svg, format_args!(
-        "</g>\n<path class=\"ruler\" d=\"M{from} {:.1}V{at:.1}H{:.1}v-5\"/>\
+    add(
+        &mut svg,
+        format_args!(
+            "</g>\n<path class=\"ruler\" d=\"M{from} {:.1}V{at:.1}H{:.1}v-5\"/>\
          <text class=\"small\" x=\"{:.1}\" y=\"{:.1}\">{step} ms</text>\n",
-        at - 5.0,
-        from + pitch,
-        from + 5.0,
-        at - 5.0
-    ));
+            at - 5.0,
+            from + pitch,
+            from + 5.0,
+            at - 5.0
+        ),
+    );
     svg
 }
 
@@ -193,10 +202,13 @@ fn links(outcome: &Outcome, plane: &Plane, scale: &Scale) -> String {
     for a in 0..plane.centres.len() {
         for b in a + 1..plane.centres.len() {
             let (from, to) = (scale.place(plane.centres[a]), scale.place(plane.centres[b]));
-            add(&mut svg, format_args!(
-                "<path class=\"link\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>\n",
-                from[0], from[1], to[0], to[1]
-            ));
+            add(
+                &mut svg,
+                format_args!(
+                    "<path class=\"link\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>\n",
+                    from[0], from[1], to[0], to[1]
+                ),
+            );
             let (actual, predicted) = between(outcome, a, b);
             let centre = [(from[0] + to[0]) / 2.0, (from[1] + to[1]) / 2.0];
             // Beside the line, on the side away from the map's middle.
@@ -210,10 +222,13 @@ fn links(outcome: &Outcome, plane: &Plane, scale: &Scale) -> String {
                 offset if offset < -8.0 => "end",
                 _ => "middle",
             };
-            add(&mut svg, format_args!(
-                "<text class=\"distance\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{actual:.0} ms\
+            add(
+                &mut svg,
+                format_args!(
+                    "<text class=\"distance\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{actual:.0} ms\
                  <tspan x=\"{x:.1}\" dy=\"{LABEL_LINE}\" class=\"small\">predicted {predicted:.1}</tspan></text>\n",
-            ));
+                ),
+            );
         }
     }
     svg
@@ -225,7 +240,10 @@ fn between(outcome: &Outcome, a: usize, b: usize) -> (f64, f64) {
     let pairs = outcome.coordinates.pairs.iter();
     let pairs: Vec<_> = pairs.filter(|pair| [place(pair.from), place(pair.to)] == [a, b]).collect();
     let median = |value: fn(&super::super::record::PairRecord) -> f64| {
-        super::super::record::quantile(&mut pairs.iter().map(|pair| value(pair)).collect::<Vec<_>>(), 0.5)
+        super::super::record::quantile(
+            &mut pairs.iter().map(|pair| value(pair)).collect::<Vec<_>>(),
+            0.5,
+        )
     };
     (median(|pair| pair.actual_ms), median(|pair| pair.predicted_ms))
 }
@@ -252,7 +270,8 @@ fn mark(place: Point, size: f64, role: &str, datacenter: usize, title: &str) -> 
         "gate" => {
             let reach = size * 1.35;
             let top = y - reach;
-            let data = format!("M{x:.1} {top:.1}l{reach} {reach}l-{reach} {reach}l-{reach} -{reach}z");
+            let data =
+                format!("M{x:.1} {top:.1}l{reach} {reach}l-{reach} {reach}l-{reach} -{reach}z");
             ("path", format!("d=\"{data}\""))
         }
         "manager" => {
@@ -281,28 +300,35 @@ fn lens(outcome: &Outcome, plane: &Plane, datacenter: usize, radius: f64) -> Str
     let members: Vec<usize> =
         (0..outcome.nodes.len()).filter(|&n| outcome.nodes[n].datacenter == datacenter).collect();
     let places: Vec<Point> = members.iter().map(|&n| scale.place(plane.nodes[n])).collect();
-    let labels = arrange(&places, members.iter().map(|&n| outcome.nodes[n].label.as_str()).collect());
+    let labels =
+        arrange(&places, members.iter().map(|&n| outcome.nodes[n].label.as_str()).collect());
     for ((&node, place), label) in members.iter().zip(&places).zip(labels) {
         let node = &outcome.nodes[node];
         svg.push_str(&mark(*place, 4.5, node.role, datacenter, &node.name));
         let struck = if node.killed { " struck" } else { "" };
-        add(&mut svg, format_args!(
-            "<text class=\"label{struck}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-            label.left,
-            label.top + 10.0,
-            escape(&node.label)
-        ));
+        add(
+            &mut svg,
+            format_args!(
+                "<text class=\"label{struck}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+                label.left,
+                label.top + 10.0,
+                escape(&node.label)
+            ),
+        );
     }
     let step = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
     let step = step.into_iter().rfind(|step| step * factor <= 56.0).unwrap_or(0.05);
     let (from, at) = (8.0, LENS_SIZE - 8.0);
-    add(&mut svg, format_args!(
-        "<path class=\"ruler\" d=\"M{from} {:.1}V{at}H{:.1}v-4\"/>\
+    add(
+        &mut svg,
+        format_args!(
+            "<path class=\"ruler\" d=\"M{from} {:.1}V{at}H{:.1}v-4\"/>\
          <text class=\"small\" x=\"{from}\" y=\"{:.1}\">{step} ms</text>\n</svg></figure>\n",
-        at - 4.0,
-        from + step * factor,
-        at - 7.0
-    ));
+            at - 4.0,
+            from + step * factor,
+            at - 7.0
+        ),
+    );
     svg
 }
 
@@ -319,7 +345,8 @@ impl Label {
 
     /// How much of another box, or of the outside, this one covers.
     fn overlap(&self, other: &Label) -> f64 {
-        let across = (self.left + self.width).min(other.left + other.width) - self.left.max(other.left);
+        let across =
+            (self.left + self.width).min(other.left + other.width) - self.left.max(other.left);
         let down = Label::HEIGHT - (self.top - other.top).abs();
         across.max(0.0) * down.max(0.0)
     }

@@ -26,16 +26,26 @@ pub fn page(outcome: &Outcome) -> String {
              start.",
             &map::map(outcome),
         ),
-        section("How good the predictions are", &prose::accuracy(outcome), &charts::accuracy(outcome)),
+        section(
+            "How good the predictions are",
+            &prose::accuracy(outcome),
+            &charts::accuracy(outcome),
+        ),
         section("Where the jobs went", &prose::routing(outcome), &charts::routing(outcome)),
-        section("How the failure was noticed", &prose::detection(outcome), &charts::detection(outcome)),
+        section(
+            "How the failure was noticed",
+            &prose::detection(outcome),
+            &charts::detection(outcome),
+        ),
         section("What happened when", "", &prose::timeline(outcome)),
         section("The nodes", "", &prose::nodes(outcome)),
     ];
     let mut page = String::with_capacity(160_000);
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    page.push_str("<meta name=\"color-scheme\" content=\"light dark\">\n<title>Shoal demo</title>\n");
+    page.push_str(
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>Shoal demo</title>\n",
+    );
     add(&mut page, format_args!("<link rel=\"icon\" href=\"{}\">\n", prose::ICON));
     add(&mut page, format_args!("<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"));
     for part in sections {
@@ -86,7 +96,11 @@ fn duration(ms: f64) -> String {
 
 /// A share in per cent.
 fn percent(share: f64) -> String {
-    if share < 0.0995 { format!("{:.1} %", share * 100.0) } else { format!("{:.0} %", share * 100.0) }
+    if share < 0.0995 {
+        format!("{:.1} %", share * 100.0)
+    } else {
+        format!("{:.0} %", share * 100.0)
+    }
 }
 
 /// A count with separated thousands.
@@ -103,4 +117,4 @@ fn count(number: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

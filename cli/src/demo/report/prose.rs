@@ -28,9 +28,21 @@ fn fish(x: f64, y: f64, size: f64, datacenter: usize) -> String {
 /// The shoal: five fish per datacenter, as many as there are nodes.
 fn shoal() -> String {
     let places: [[f64; 2]; 15] = [
-        [188.0, 34.0], [160.0, 18.0], [158.0, 50.0], [130.0, 33.0], [126.0, 62.0],
-        [134.0, 8.0], [100.0, 20.0], [98.0, 47.0], [70.0, 32.0], [72.0, 60.0],
-        [104.0, 72.0], [66.0, 10.0], [40.0, 46.0], [38.0, 20.0], [44.0, 70.0],
+        [188.0, 34.0],
+        [160.0, 18.0],
+        [158.0, 50.0],
+        [130.0, 33.0],
+        [126.0, 62.0],
+        [134.0, 8.0],
+        [100.0, 20.0],
+        [98.0, 47.0],
+        [70.0, 32.0],
+        [72.0, 60.0],
+        [104.0, 72.0],
+        [66.0, 10.0],
+        [40.0, 46.0],
+        [38.0, 20.0],
+        [44.0, 70.0],
     ];
     let fishes = places.iter().enumerate();
     let fishes = fishes.map(|(index, [x, y])| fish(*x, *y, 19.0, [0, 1, 2, 1, 0, 2, 0][index % 7]));
@@ -100,7 +112,12 @@ pub fn figures(outcome: &Outcome) -> String {
     ];
     let mut html = String::from("<ul class=\"figures\">\n");
     for (value, title, detail) in figures {
-        add(&mut html, format_args!("<li><strong>{value}</strong><span>{title}</span><small>{detail}</small></li>\n"));
+        add(
+            &mut html,
+            format_args!(
+                "<li><strong>{value}</strong><span>{title}</span><small>{detail}</small></li>\n"
+            ),
+        );
     }
     html.push_str("</ul>\n");
     html
@@ -160,12 +177,15 @@ pub fn timeline(outcome: &Outcome) -> String {
     html.push_str("</div>\n<ol class=\"timeline\">\n");
     for phase in &outcome.phases {
         let PhaseRecord { name, start_ms, end_ms, summary } = phase;
-        add(&mut html, format_args!(
-            "<li><b>{name}</b> <time>{:.1} s to {:.1} s</time><p>{}</p></li>\n",
-            start_ms / 1e3,
-            end_ms / 1e3,
-            escape(summary)
-        ));
+        add(
+            &mut html,
+            format_args!(
+                "<li><b>{name}</b> <time>{:.1} s to {:.1} s</time><p>{}</p></li>\n",
+                start_ms / 1e3,
+                end_ms / 1e3,
+                escape(summary)
+            ),
+        );
     }
     html.push_str("</ol>\n</div>\n");
     html
@@ -179,15 +199,18 @@ pub fn nodes(outcome: &Outcome) -> String {
     );
     for node in &outcome.nodes {
         let fate = if node.killed { "killed" } else { "left" };
-        add(&mut html, format_args!(
-            "<tr><td><b class=\"dc{}\">{}</b></td><td><code>{}</code></td><td>{}</td><td>{:.2} ms</td><td class=\"{fate}\">\
+        add(
+            &mut html,
+            format_args!(
+                "<tr><td><b class=\"dc{}\">{}</b></td><td><code>{}</code></td><td>{}</td><td>{:.2} ms</td><td class=\"{fate}\">\
              {fate}</td></tr>\n",
-            node.datacenter,
-            escape(&node.name),
-            escape(&node.address),
-            duration(node.complete_ms),
-            node.height_ms
-        ));
+                node.datacenter,
+                escape(&node.name),
+                escape(&node.address),
+                duration(node.complete_ms),
+                node.height_ms
+            ),
+        );
     }
     html.push_str("</tbody></table></div>\n");
     html

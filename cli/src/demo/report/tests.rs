@@ -18,8 +18,9 @@ pub fn invented() -> Outcome {
     for (datacenter, name) in names.iter().enumerate() {
         for (index, (label, role)) in labels.iter().enumerate() {
             let wobble = |d: usize| ((datacenter * 7 + index * 3 + d * 5) % 11) as f64 / 11.0 - 0.5;
-            let vector: Vec<f64> =
-                (0..8).map(|d| if d < 2 { places[datacenter][d] } else { 0.0 } + wobble(d)).collect();
+            let vector: Vec<f64> = (0..8)
+                .map(|d| if d < 2 { places[datacenter][d] } else { 0.0 } + wobble(d))
+                .collect();
             let grow = |step: usize| {
                 let share = 1.0 - (-(step as f64) / 8.0).exp();
                 let bend = (step as f64 / 3.0 + index as f64).sin() * 6.0 * (1.0 - share);
@@ -117,6 +118,7 @@ fn fill(outcome: &mut Outcome) {
         random_median_rtt_ms: 118.6,
         median_rtt_after_ms: 0.9,
         misdirected: 71,
+        rerouted: 71,
         failover_ms: 2_090.0,
     };
     let phase = |name, start_ms, end_ms, summary: &str| PhaseRecord {
@@ -126,7 +128,12 @@ fn fill(outcome: &mut Outcome) {
         summary: summary.to_owned(),
     };
     outcome.phases = vec![
-        phase("form", 0.0, 1_310.0, "15 nodes joined through one seed; 210 of 210 views say alive."),
+        phase(
+            "form",
+            0.0,
+            1_310.0,
+            "15 nodes joined through one seed; 210 of 210 views say alive.",
+        ),
         phase("converge", 1_310.0, 10_000.0, "Median prediction error fell from 98 % to 2.1 %."),
         phase("route", 10_000.0, 14_000.0, "1,000 jobs, all to the nearest datacenter."),
         phase("fail", 14_000.0, 19_000.0, "Two managers killed & known dead; 71 jobs <rerouted>."),
@@ -149,7 +156,8 @@ fn the_page_stands_alone() {
         let found = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!found.contains(outside), "{outside}");
     }
-    for wanted in ["prefers-color-scheme: dark", "name=\"viewport\"", "us-east", "1.31 s", "2.1 %"] {
+    for wanted in ["prefers-color-scheme: dark", "name=\"viewport\"", "us-east", "1.31 s", "2.1 %"]
+    {
         assert!(page.contains(wanted), "{wanted}");
     }
     assert!(page.contains("killed &amp; known dead; 71 jobs &lt;rerouted&gt;"));
@@ -162,7 +170,9 @@ fn the_page_stands_alone() {
 #[test]
 fn every_opened_element_is_closed() {
     let page = page(&invented());
-    for element in ["svg", "g", "text", "figure", "table", "tr", "td", "ul", "ol", "li", "div", "section"] {
+    for element in
+        ["svg", "g", "text", "figure", "table", "tr", "td", "ul", "ol", "li", "div", "section"]
+    {
         let opened = page.matches(&format!("<{element}>")).count()
             + page.matches(&format!("<{element} ")).count();
         let closed = page.matches(&format!("</{element}>")).count();
@@ -179,7 +189,10 @@ fn a_demo_that_recorded_nothing_still_gives_a_page() {
 
 #[test]
 fn numbers_read_well() {
-    assert_eq!([0.94, 70.5, 1_310.0, 27_300.0].map(duration), ["0.9 ms", "70 ms", "1.31 s", "27.3 s"]);
+    assert_eq!(
+        [0.94, 70.5, 1_310.0, 27_300.0].map(duration),
+        ["0.9 ms", "70 ms", "1.31 s", "27.3 s"]
+    );
     assert_eq!([0.021, 0.25].map(percent), ["2.1 %", "25 %"]);
     assert_eq!([7, 1_000, 1_234_567].map(count), ["7", "1,000", "1,234,567"]);
 }
