@@ -133,6 +133,10 @@ impl Engine {
         if self.membership.is_gone() {
             return;
         }
+        let due = self.effects.next_deadline().unwrap_or(self.now);
+        let (membership, mut context) = self.split();
+        let lateness = context.now.saturating_since(due);
+        membership.note_lateness(&mut context, lateness);
         while let Some(timer) = self.effects.expired_timer(self.now) {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
@@ -429,6 +433,24 @@ mod tests {
         });
         cluster.cut.clear();
         cluster.run_until(60 * SECOND, Cluster::is_full_mesh);
+    }
+
+    /// Datagrams wait in the socket while a process is stopped; here they are lost, which is worse.
+    #[test]
+    fn a_node_that_was_stopped_doubts_itself_first() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        let stopped = cluster.engines.remove(&5).unwrap();
+        cluster.run_for(5 * SECOND);
+        cluster.engines.insert(5, stopped);
+        let (now, events) = (cluster.now, cluster.events.len());
+        cluster.run_until(20 * SECOND, Cluster::is_full_mesh);
+        let own = &cluster.engines[&5];
+        assert_eq!(own.stats().value(Counter::Stalls), 1);
+        let wrong = cluster.events[events..].iter().filter(|(observer, event)| {
+            matches!(event, Event::Member(member)
+                if *observer == 5 && member.state == MemberState::Dead)
+        });
+        assert_eq!(wrong.count(), 0, "accused others after its own absence at {now:?}");
     }
 
     #[test]

@@ -72,6 +72,8 @@ counters! {
     SuspicionsExpired, "suspicions_expired", "Suspicions that ended with the member dead.";
     Refutations, "refutations", "Times this node refuted news of its own failure.";
 
+    Stalls, "stalls", "Times this node was not run for so long that it began its observations anew.";
+
     DroppedTransmits, "dropped_transmits", "Datagrams not sent because the queue was full.";
     DroppedEvents, "dropped_events", "Events lost because the host did not take them.";
 

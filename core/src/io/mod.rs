@@ -13,6 +13,8 @@
 #[cfg(target_os = "linux")]
 mod buffers;
 mod clock;
+#[cfg(test)]
+mod conformance;
 mod driver;
 mod error;
 mod node;
@@ -21,6 +23,8 @@ mod poll;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 mod socket;
+#[cfg(target_os = "linux")]
+mod uring;
 mod view;
 mod wake;
 

@@ -147,8 +147,22 @@ fn run_thread(
         let _ = report.send(Err(error));
         return;
     }
-    let refusal: Option<String> = None;
-    let _ = choice;
+    #[cfg(target_os = "linux")]
+    let refusal = match choice {
+        BackendChoice::Poll => None,
+        BackendChoice::Auto | BackendChoice::Uring => {
+            match super::uring::Uring::new(Arc::clone(&commands)) {
+                Ok(uring) => return run_driver(uring, (Backend::Uring, None), commands, report),
+                Err(reason) => Some(reason),
+            }
+        }
+    };
+    #[cfg(not(target_os = "linux"))]
+    let refusal = Some("io_uring is a part of Linux".to_owned());
+    if let (BackendChoice::Uring, Some(reason)) = (choice, &refusal) {
+        let _ = report.send(Err(StartError::UringRefused { reason: reason.clone() }));
+        return;
+    }
     #[cfg(target_os = "linux")]
     let transport = super::poll::Poll::new(Arc::clone(&commands));
     #[cfg(not(target_os = "linux"))]

@@ -12,7 +12,8 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::buffers::{
-    Addressed, RECEIVE_SIZE, SEGMENTS_MAX, SegmentControl, SendSlots, is_about_segmentation,
+    Addressed, RECEIVE_SIZE, Received, SEGMENTS_MAX, SegmentControl, SendSlots,
+    is_about_segmentation,
 };
 use super::driver::Command;
 use super::socket::{Ancillary, CONTROL_SIZE, Family, SocketName};
@@ -134,7 +135,7 @@ impl Poll {
                     sent
                 }
                 Err(libc::EINTR) => 0,
-                Err(libc::EAGAIN | libc::ENOBUFS) => {
+                Err(libc::EAGAIN) => {
                     port.faults.sends_deferred += 1;
                     self.defer(datagrams);
                     datagrams
@@ -228,13 +229,14 @@ impl Transport for Poll {
                 Err(_) => port.faults.receive_errors += 1,
             }
         }
-        let port = self.ports[self.receive.token as usize].as_mut().expect("discarded on close");
+        let token = self.receive.token;
+        let port = self.ports[token as usize].as_mut().expect("discarded on close");
         let datagram = self.receive.next();
         if let Some(lost) = datagram.ancillary.lost {
             port.faults.socket_overflows = lost.into();
         }
         Some(Input::Datagram {
-            token: datagram.token,
+            token,
             source: datagram.source,
             stamp: datagram.ancillary.stamp,
             bytes: datagram.bytes,
@@ -259,14 +261,6 @@ impl Transport for Poll {
     fn faults(&self, token: Token) -> Faults {
         self.ports[token as usize].as_ref().map_or(Faults::default(), |port| port.faults)
     }
-}
-
-/// A datagram of the present batch.
-struct Received<'a> {
-    token: Token,
-    source: Address,
-    ancillary: Ancillary,
-    bytes: &'a mut [u8],
 }
 
 /// What one `recvmmsg` brought, and what of it was not taken yet.
@@ -357,7 +351,6 @@ impl ReceiveBatch {
         let control_size = (entry.msg_hdr.msg_controllen as usize).min(CONTROL_SIZE);
         let start = index * RECEIVE_SIZE;
         Received {
-            token: self.token,
             source: SocketName::parse(&self.names[index][..name_size])
                 .unwrap_or(Address::UNSPECIFIED),
             ancillary: Ancillary::parse(&self.controls[index].0[..control_size]),
