@@ -68,7 +68,6 @@ fn form(stage: &mut Stage) -> Result<String, Failure> {
             "the cluster did not form: {seen} of {views} views say alive after {FORM_PATIENCE:?}"
         )));
     }
-    if std::env::var_os("DBG").is_some() { for s in &stage.sights { if s.at_ms - start_ms > 1500.0 || (s.state != MemberState::Alive && s.state != MemberState::Unconfirmed) { eprintln!("DBG {:8.1} {} sees {} {:?}", s.at_ms - start_ms, stage.cluster.records[s.observer].name, stage.cluster.records[s.subject].name, s.state); } } }
     for observer in 0..size {
         let sights = stage.sights.iter().filter(|sight| sight.observer == observer);
         let last = sights.map(|sight| sight.at_ms).fold(start_ms, f64::max);
