@@ -1,13 +1,15 @@
 //! The loop of a node thread: it carries inputs to engines and their outputs to sockets and hosts.
 //!
-//! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers, settle.
-//! Settling a node means to send what did not fit before, to publish its mirror and to hand its events
-//! over. A node that cannot be settled at once (no room to send, a host that reads, a full mailbox) is
-//! settled in a later round. Its engine's own bounded queues hold the rest, and count what they lose.
+//! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers,
+//! settle. Settling a node means to publish its mirror and to hand its events over. A node that
+//! cannot be settled at once (a host that reads, a full mailbox) is settled in a later round. Its
+//! engine's own bounded queue holds the rest, and counts what it loses.
 //!
 //! An event is handed over only after the mirror shows its effect, so a host that sees an event and
 //! then asks for the member gets an answer at least as new.
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::SyncSender;
@@ -37,7 +39,7 @@ pub(super) type Task = Box<dyn FnOnce(&mut Engine, Instant) + Send>;
 /// What a host tells the thread. A reply sender that is dropped unused means that the node is gone.
 pub(super) enum Command {
     /// Take over a node.
-    Start { node: Box<Hosted>, socket: std::net::UdpSocket, reply: SyncSender<std::io::Result<()>> },
+    Start { node: Box<Hosted>, socket: UdpSocket, reply: SyncSender<io::Result<()>> },
     /// Do something with a node's engine.
     Run { id: u64, task: Task },
     /// Give a node up, and say so once its address is free.
@@ -55,6 +57,15 @@ pub(super) struct Outlet {
     pub(super) view: View,
 }
 
+/// Tells hosts that the thread has ended, however it ended.
+pub(super) struct RunningGuard(pub(super) Arc<AtomicBool>);
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// A node as its thread sees it.
 pub(super) struct Hosted {
     id: u64,
@@ -62,8 +73,6 @@ pub(super) struct Hosted {
     outlet: Arc<Outlet>,
     /// An event taken from the engine that was not handed over yet.
     held: Option<Event>,
-    /// The engine has datagrams for which there was no room.
-    unsent: bool,
     /// The mirror is older than the engine.
     unpublished: bool,
     published_at: Instant,
@@ -79,7 +88,6 @@ impl Hosted {
             engine,
             outlet,
             held: None,
-            unsent: false,
             unpublished: true,
             published_at: Instant::ZERO,
             listed: false,
@@ -87,20 +95,15 @@ impl Hosted {
         }
     }
 
-    /// Lets the engine write datagrams until it has no more or there is no room.
+    /// Lets the engine write every datagram that it has.
     fn transmit(&mut self, transport: &mut impl Transport, token: Token, now: Instant) {
-        self.unsent = loop {
-            let Some(slot) = transport.send_slot() else { break true };
-            let Some(transmit) = self.engine.poll_transmit(now, slot) else { break false };
+        while let Some(transmit) = self.engine.poll_transmit(now, transport.send_slot()) {
             transport.send(token, transmit);
-        };
+        }
     }
 
     /// Brings the node to rest as far as it goes now. `true` when nothing is left to do.
     fn settle(&mut self, transport: &mut impl Transport, token: Token, now: Instant) -> bool {
-        if self.unsent {
-            self.transmit(transport, token, now);
-        }
         self.held = self.held.take().or_else(|| self.engine.poll_event());
         let deliverable = self.held.is_some() && !self.outlet.events.is_full();
         if deliverable || (self.unpublished && now >= self.published_at + PUBLISH_INTERVAL) {
@@ -114,7 +117,7 @@ impl Hosted {
         if self.held.is_some() && !self.unpublished {
             self.hand_over_events();
         }
-        !self.unsent && !self.unpublished && self.held.is_none()
+        !self.unpublished && self.held.is_none()
     }
 
     /// Moves events to the host until there are no more or its mailbox is full.
@@ -142,8 +145,17 @@ impl Hosted {
     }
 }
 
+impl Drop for Hosted {
+    /// Wakes a host that waits for events: there will be none.
+    fn drop(&mut self) {
+        self.outlet.events.signal().raise();
+    }
+}
+
 /// One node thread: its transport, its nodes and the commands of their hosts.
 pub(super) struct Driver<T: Transport> {
+    // First, so that a host that is woken by the end of its node finds the thread ended.
+    _running: RunningGuard,
     transport: T,
     commands: Arc<Mailbox<Command>>,
     /// Nodes by token, with their next deadlines beside them so that a round scans few cache lines.
@@ -156,8 +168,13 @@ pub(super) struct Driver<T: Transport> {
 }
 
 impl<T: Transport> Driver<T> {
-    pub(super) fn new(transport: T, commands: Arc<Mailbox<Command>>) -> Driver<T> {
+    pub(super) fn new(
+        transport: T,
+        commands: Arc<Mailbox<Command>>,
+        running: RunningGuard,
+    ) -> Driver<T> {
         Driver {
+            _running: running,
             transport,
             commands,
             nodes: Vec::new(),
@@ -234,7 +251,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn start(&mut self, node: Box<Hosted>, socket: std::net::UdpSocket) -> std::io::Result<()> {
+    fn start(&mut self, mut node: Box<Hosted>, socket: UdpSocket) -> io::Result<()> {
         let free = self.nodes.iter().position(Option::is_none);
         let index = free.unwrap_or(self.nodes.len());
         self.transport.open(index as Token, socket)?;
@@ -242,6 +259,8 @@ impl<T: Transport> Driver<T> {
             self.nodes.push(None);
             self.deadlines.push(Instant::MAX);
         }
+        // Joining has given it something to say already.
+        node.transmit(&mut self.transport, index as Token, clock::now());
         self.nodes[index] = Some(node);
         self.touch(index as Token);
         Ok(())
@@ -260,7 +279,7 @@ impl<T: Transport> Driver<T> {
     fn forget(&mut self, token: Token) {
         let node = self.nodes[token as usize].take().expect("closed once");
         self.deadlines[token as usize] = Instant::MAX;
-        if let Some(reply) = node.closing {
+        if let Some(reply) = &node.closing {
             let _ = reply.send(());
         }
     }

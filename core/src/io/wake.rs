@@ -1,10 +1,11 @@
 //! How the node thread and its hosts wake each other.
 //!
-//! A [`Mailbox`] is a bounded queue with a [`Signal`], a file descriptor that a loop can wait on. Raising
-//! a signal costs its writer several microseconds when a thread sleeps on it, so a producer raises
-//! it only when the consumer has declared itself asleep. The handshake is Dekker's: the consumer declares,
-//! then looks into the queue once more; the producer fills the queue, then looks at the declaration;
-//! with a sequentially consistent fence between the two steps on each side, at least one of them sees the other.
+//! A [`Mailbox`] is a bounded queue with a [`Signal`], a file descriptor that a loop can wait on.
+//! Raising a signal costs its writer several microseconds when a thread sleeps on it, so a producer
+//! raises it only when the consumer has declared itself asleep. The handshake is Dekker's: the
+//! consumer declares, then looks into the queue once more; the producer fills the queue, then looks
+//! at the declaration; with a sequentially consistent fence between the two steps on each side, at
+//! least one of them sees the other.
 
 use crossbeam_queue::ArrayQueue;
 use std::fmt;
@@ -107,7 +108,8 @@ impl<T> Mailbox<T> {
         &self.signal
     }
 
-    /// Puts an item in and wakes the consumer if it sleeps; gives the item back when there is no room.
+    /// Puts an item in and wakes the consumer if it sleeps; gives the item back when there is no
+    /// room.
     pub(super) fn push(&self, item: T) -> Result<(), T> {
         self.queue.push(item)?;
         self.wake();
@@ -137,8 +139,8 @@ impl<T> Mailbox<T> {
         self.queue.len() <= self.queue.capacity() / 2
     }
 
-    /// Declares that the consumer is about to sleep on the signal. `false` when an item waits: then it
-    /// must not sleep.
+    /// Declares that the consumer is about to sleep on the signal. `false` when an item waits: then
+    /// it must not sleep.
     pub(super) fn declare_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -150,8 +152,8 @@ impl<T> Mailbox<T> {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Takes an item. When there is none, clears the signal and declares the consumer asleep, so that
-    /// the descriptor becomes readable with the next item.
+    /// Takes an item. When there is none, clears the signal and declares the consumer asleep, so
+    /// that the descriptor becomes readable with the next item.
     pub(super) fn pop_or_sleep(&self) -> Option<T> {
         if let Some(item) = self.queue.pop() {
             return Some(item);
