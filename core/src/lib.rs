@@ -9,6 +9,7 @@ pub mod error;
 pub mod events;
 pub mod node;
 pub mod random;
+pub mod routing;
 pub mod stats;
 pub mod time;
 
