@@ -1,9 +1,10 @@
 //! Routing before round trips are known: by capacity alone (AD-36, part 6).
 //!
-//! While the gate's own coordinate is young, predicted round trips are noise. Until it has taken enough
-//! samples and its error is small enough, datacenters rank by free capacity, then queue, then circuit
-//! pressure. The score is one plus the share of cores in use: a number of its own scale that is never compared with
-//! milliseconds, and never zero, so that the penalty of a failed datacenter bites on the best one too.
+//! While the gate's own coordinate is young, predicted round trips are noise. Until it has taken
+//! enough samples and its error is small enough, datacenters rank by free capacity, then queue,
+//! then circuit pressure. The score is one plus the share of cores in use: a number of its own
+//! scale that is never compared with milliseconds, and never zero, so that the penalty of a failed
+//! datacenter bites on the best one too.
 
 use super::candidate::DatacenterCandidate;
 use super::scoring::{ScoringConfig, pessimistic_share, utilization};
@@ -16,7 +17,8 @@ pub struct BootstrapConfig {
     /// Samples that the gate's own coordinate must have taken; 0 to 1,000,000. (AD-36:
     /// `MIN_SAMPLES_FOR_ROUTING`.)
     pub samples_min: u32,
-    /// The largest relative error of the gate's own coordinate; 0 to 10. (AD-36: `ERROR_MAX_FOR_ROUTING`.)
+    /// The largest relative error of the gate's own coordinate; 0 to 10. (AD-36:
+    /// `ERROR_MAX_FOR_ROUTING`.)
     pub error_max: f64,
 }
 

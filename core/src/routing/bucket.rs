@@ -1,7 +1,8 @@
-//! Health buckets: a job goes to the best one that has an eligible datacenter (AD-17; AD-36, part 3).
+//! Health buckets: a job goes to the best one that has an eligible datacenter (AD-17; AD-36, part
+//! 3).
 //!
-//! `HEALTHY > BUSY > DEGRADED`, and no score ever outweighs a bucket: datacenters of the lower ones are
-//! fallback only.
+//! `HEALTHY > BUSY > DEGRADED`, and no score ever outweighs a bucket: datacenters of the lower ones
+//! are fallback only.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
 //! What the router is told: datacenters that could take a job, and managers inside one of them.
 //!
-//! The inputs of AD-36, part 1. Datacenters and jobs are small numbers here, so that a decision over a
-//! thousand datacenters touches no text: [`Datacenters`](super::Datacenters) turns names into
-//! [`DatacenterId`]s, [`JobId::from_name`] turns a job's name into 128 bits.
+//! The inputs of AD-36, part 1. Datacenters and jobs are small numbers here, so that a decision
+//! over a thousand datacenters touches no text: [`Datacenters`](super::Datacenters) turns names
+//! into [`DatacenterId`]s, [`JobId::from_name`] turns a job's name into 128 bits.
 //!
-//! A host may hand over what it likes. A number that makes no sense (NaN, a share above one, a negative
-//! round trip) is read as the worst legal value, so that nothing wins by being broken.
+//! A host may hand over what it likes. A number that makes no sense (NaN, a share above one, a
+//! negative round trip) is read as the worst legal value, so that nothing wins by being broken.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -57,9 +57,9 @@ impl JobId {
         JobId(bytes)
     }
 
-    /// The job with this name: the first half of its SHA-256. Every layer (Rust, C, Python) uses this one, so a
-    /// name means the same job everywhere. Two names meet by chance after 2^64 jobs, and nobody can make
-    /// them meet on purpose with less work than that.
+    /// The job with this name: the first half of its SHA-256. Every layer (Rust, C, Python) uses
+    /// this one, so a name means the same job everywhere. Two names meet by chance after 2^64 jobs,
+    /// and nobody can make them meet on purpose with less work than that.
     pub fn from_name(name: &[u8]) -> JobId {
         let digest = ring::digest::digest(&ring::digest::SHA256, name);
         let half = digest.as_ref()[..16].try_into().expect("a SHA-256 has 32 bytes");
@@ -115,16 +115,18 @@ pub struct DatacenterCandidate {
     pub severity: f64,
     /// The round trip to its leader, where something is known.
     pub rtt: Option<Rtt>,
-    /// How long a job is expected to take there, in ms, where the host estimates that. Only the limit
-    /// [`FilterConfig::latency_max_ms`](super::FilterConfig::latency_max_ms) reads it.
+    /// How long a job is expected to take there, in ms, where the host estimates that. Only the
+    /// limit [`FilterConfig::latency_max_ms`](super::FilterConfig::latency_max_ms) reads it.
     pub expected_latency_ms: Option<f64>,
     /// Requests per second it is expected to serve, where the host estimates that. Only the limit
-    /// [`FilterConfig::throughput_min_per_second`](super::FilterConfig::throughput_min_per_second) reads it.
+    /// [`FilterConfig::throughput_min_per_second`](super::FilterConfig::throughput_min_per_second)
+    /// reads it.
     pub expected_throughput_per_second: Option<f64>,
 }
 
 impl DatacenterCandidate {
-    /// A healthy, idle datacenter without cores, managers or a known round trip; fill in what is known.
+    /// A healthy, idle datacenter without cores, managers or a known round trip; fill in what is
+    /// known.
     pub fn new(datacenter: DatacenterId, now: Instant) -> DatacenterCandidate {
         DatacenterCandidate {
             datacenter,

@@ -1,8 +1,8 @@
 //! How well a datacenter is: HEALTHY, BUSY, DEGRADED or UNHEALTHY (AD-16).
 //!
-//! The conditions are those of AD-16, in its order, on the head counts of a manager's heartbeat. The
-//! distinction that matters: a datacenter without a free core is busy, which passes by itself, not
-//! unhealthy, which needs somebody.
+//! The conditions are those of AD-16, in its order, on the head counts of a manager's heartbeat.
+//! The distinction that matters: a datacenter without a free core is busy, which passes by itself,
+//! not unhealthy, which needs somebody.
 
 use std::fmt;
 
@@ -43,7 +43,8 @@ impl DatacenterHealth {
         }
     }
 
-    /// The bucket a datacenter of this health is routed in, `None` where it is not routed to at all.
+    /// The bucket a datacenter of this health is routed in, `None` where it is not routed to at
+    /// all.
     pub const fn bucket(self) -> Option<Bucket> {
         match self {
             DatacenterHealth::Healthy => Some(Bucket::Healthy),

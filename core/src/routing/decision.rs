@@ -87,8 +87,8 @@ impl Decision {
         self.scale == Scale::Capacity
     }
 
-    /// The bucket that the primaries come from, which is also the worst health the job has to accept (AD-17).
-    /// `None` when no datacenter may take the job: it fails.
+    /// The bucket that the primaries come from, which is also the worst health the job has to
+    /// accept (AD-17). `None` when no datacenter may take the job: it fails.
     pub fn bucket(&self) -> Option<Bucket> {
         self.buckets.primary()
     }
@@ -119,7 +119,8 @@ impl Decision {
         self.chain().take(self.primary_count)
     }
 
-    /// Where to turn when those fail: the rest of the primary bucket, then the lower buckets, each by score.
+    /// Where to turn when those fail: the rest of the primary bucket, then the lower buckets, each
+    /// by score.
     pub fn fallbacks(&self) -> impl ExactSizeIterator<Item = &Ranked> {
         self.chain.positions_from(self.primary_count).map(|position| &self.ranked[position])
     }

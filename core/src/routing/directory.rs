@@ -1,7 +1,7 @@
 //! Names of datacenters, and the small numbers that stand for them inside the router.
 //!
-//! Numbers are given in the order in which names are first seen and are never taken back, so a number
-//! kept anywhere stays true for the life of the directory.
+//! Numbers are given in the order in which names are first seen and are never taken back, so a
+//! number kept anywhere stays true for the life of the directory.
 
 use hashbrown::HashTable;
 
@@ -76,8 +76,8 @@ impl Datacenters {
     }
 }
 
-/// FNV-1a with a final mix. The names are those of a company's own datacenters, so nobody chooses them to
-/// collide, and the table is bounded if somebody did.
+/// FNV-1a with a final mix. The names are those of a company's own datacenters, so nobody chooses
+/// them to collide, and the table is bounded if somebody did.
 fn hash(name: &DatacenterName) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for &byte in name.as_bytes() {

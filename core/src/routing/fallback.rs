@@ -1,11 +1,13 @@
-//! The order in which a job tries datacenters: primaries first, then the fallback chain (AD-36, part 7; AD-17).
+//! The order in which a job tries datacenters: primaries first, then the fallback chain (AD-36,
+//! part 7; AD-17).
 //!
 //! A chain is one sorted list: bucket before score, score before the order in which candidates were
-//! given. The choice that hysteresis made is moved to its front, so what a job is told to use is what was decided.
-//! The first few of the primary bucket are primaries; the rest of that bucket and then the lower buckets are
-//! fallback.
+//! given. The choice that hysteresis made is moved to its front, so what a job is told to use is
+//! what was decided. The first few of the primary bucket are primaries; the rest of that bucket and
+//! then the lower buckets are fallback.
 //!
-//! Each entry is one 128-bit key, so sorting a thousand datacenters compares integers and moves 16 bytes:
+//! Each entry is one 128-bit key, so sorting a thousand datacenters compares integers and moves 16
+//! bytes:
 //!
 //! ```text
 //! | bucket (2) | score as ordered bits (64) | tie break (40) | position (16) |
@@ -23,11 +25,13 @@ pub const TIE_BREAK_MAX: u64 = 1 << 40;
 pub struct SortKey(u128);
 
 impl SortKey {
-    /// The key of the candidate at `position` with a finite `value`, at least zero, of which lower is better.
+    /// The key of the candidate at `position` with a finite `value`, at least zero, of which lower
+    /// is better.
     pub fn new(bucket: Bucket, value: f64, tie_break: u64, position: usize) -> SortKey {
         debug_assert!(value >= 0.0 && value.is_finite());
         debug_assert!(tie_break < TIE_BREAK_MAX && position < CHAIN_SIZE_MAX);
-        // The bits of floats that are not negative order like the floats. Adding zero turns -0 into 0.
+        // The bits of floats that are not negative order like the floats. Adding zero turns -0 into
+        // 0.
         let ordered = u128::from((value + 0.0).to_bits());
         let bucket = bucket as u128;
         SortKey(bucket << 120 | ordered << 56 | u128::from(tie_break) << 16 | position as u128)
@@ -61,12 +65,13 @@ impl Chain {
 
     /// Puts the candidates into order.
     pub fn sort(&mut self) {
-        // No two keys are equal, because positions differ: an unstable sort has one possible result.
+        // No two keys are equal, because positions differ: an unstable sort has one possible
+        // result.
         self.keys.sort_unstable();
     }
 
-    /// Puts a candidate whose score changed where it belongs now. The chain must be sorted and nothing
-    /// promoted.
+    /// Puts a candidate whose score changed where it belongs now. The chain must be sorted and
+    /// nothing promoted.
     pub fn reposition(&mut self, old: SortKey, new: SortKey) {
         assert_eq!(self.overtaken, 0, "a promoted chain is not sorted");
         let from = self.keys.binary_search(&old).expect("the key was pushed");

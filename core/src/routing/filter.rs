@@ -20,11 +20,11 @@ pub struct FilterConfig {
     pub health_stale_after_ms: u64,
     /// A manager whose last heartbeat is older than this is excluded, in ms; 1 to 86,400,000.
     pub heartbeat_stale_after_ms: u64,
-    /// Datacenters expected to take longer than this are excluded, in ms; above 0. `None` sets no limit,
-    /// and a datacenter without an expectation is never excluded by it.
-    pub latency_max_ms: Option<f64>,
-    /// Datacenters expected to serve less than this are excluded, in requests per second; above 0. `None` sets no
+    /// Datacenters expected to take longer than this are excluded, in ms; above 0. `None` sets no
     /// limit, and a datacenter without an expectation is never excluded by it.
+    pub latency_max_ms: Option<f64>,
+    /// Datacenters expected to serve less than this are excluded, in requests per second; above 0.
+    /// `None` sets no limit, and a datacenter without an expectation is never excluded by it.
     pub throughput_min_per_second: Option<f64>,
 }
 

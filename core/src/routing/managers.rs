@@ -1,8 +1,9 @@
 //! Which manager inside the chosen datacenter gets the job (AD-36, part 8).
 //!
-//! Managers behind an open circuit breaker or without a recent heartbeat are excluded. The others rank by
-//! upper round trip, load and quality, as datacenters do, with a half-open breaker as half a circuit's
-//! pressure. The manager that already accepted the job in this datacenter comes first while it is eligible.
+//! Managers behind an open circuit breaker or without a recent heartbeat are excluded. The others
+//! rank by upper round trip, load and quality, as datacenters do, with a half-open breaker as half
+//! a circuit's pressure. The manager that already accepted the job in this datacenter comes first
+//! while it is eligible.
 
 use super::candidate::{CircuitState, ManagerCandidate};
 use super::fallback::{Chain, SortKey};

@@ -1,17 +1,19 @@
-//! Routing: which datacenter gets a job, and which manager inside it (AD-36, on AD-16, AD-17 and AD-45).
+//! Routing: which datacenter gets a job, and which manager inside it (AD-36, on AD-16, AD-17 and
+//! AD-45).
 //!
-//! A job goes to the best health bucket that has an eligible datacenter; within it to the lowest score, which is the
-//! upper bound of the round trip made worse by load and by doubt; and it stays there until there is a
-//! reason to move. What the router cannot know it treats with caution, and it says with every decision why.
+//! A job goes to the best health bucket that has an eligible datacenter; within it to the lowest
+//! score, which is the upper bound of the round trip made worse by load and by doubt; and it stays
+//! there until there is a reason to move. What the router cannot know it treats with caution, and
+//! it says with every decision why.
 //!
 //! ```text
-//! candidates -> filter -> bucket -> scoring | bootstrap -> hysteresis -> fallback chain -> decision
+//! candidates -> filter -> bucket -> scoring | bootstrap -> hysteresis -> fallback -> decision
 //!                                      ^                       ^
-//!                                   observed               state (per job)
+//!                                   observed            state (per job)
 //! ```
 //!
-//! Each step is a module that can be used alone; [`Router`] puts them together. Nothing here does I/O, reads a
-//! clock or draws a random number: the same calls give the same decisions.
+//! Each step is a module that can be used alone; [`Router`] puts them together. Nothing here does
+//! I/O, reads a clock or decides by chance: the same calls give the same decisions.
 //!
 //! # A host with its own candidates
 //!
@@ -82,6 +84,9 @@ pub mod observed;
 pub mod router;
 pub mod scoring;
 pub mod state;
+
+#[cfg(test)]
+mod tests;
 
 pub use bootstrap::{BootstrapConfig, RttSource};
 pub use bucket::{Bucket, BucketCounts};

@@ -1,14 +1,15 @@
 //! What jobs really took in each datacenter (AD-45), and how that corrects a predicted round trip.
 //!
-//! Per datacenter an exponentially weighted mean of job latencies, with a confidence that grows with samples and
-//! fades linearly with age: full at once after a sample, none after 300 s.
+//! Per datacenter an exponentially weighted mean of job latencies, with a confidence that grows
+//! with samples and fades linearly with age: full at once after a sample, none after 300 s.
 //!
-//! A job takes seconds, a round trip milliseconds; blending the two would make every datacenter nobody has used yet look a
-//! hundred times nearer. Like is blended with like instead: jobs are compared with jobs. The
-//! *slowdown* of a datacenter is its latency relative to the mean speed of all observed ones, and the
-//! blended latency is the predicted round trip times one plus `confidence x (slowdown - 1)`. Unobserved
-//! datacenters have a slowdown of one. It is bounded, so that a run of unlike jobs cannot turn the map
-//! over. Where observations and prediction do measure the same thing, [`Observed::blend`] is AD-45 to the letter.
+//! A job takes seconds, a round trip milliseconds; blending the two would make every datacenter
+//! nobody has used yet look a hundred times nearer. Like is blended with like instead: jobs are
+//! compared with jobs. The *slowdown* of a datacenter is its latency relative to the mean speed of
+//! all observed ones, and the blended latency is the predicted round trip times one plus
+//! `confidence x (slowdown - 1)`. Unobserved datacenters have a slowdown of one. It is bounded, so
+//! that a run of unlike jobs cannot turn the map over. Where observations and prediction do measure
+//! the same thing, [`Observed::blend`] is AD-45 to the letter.
 
 use super::candidate::DatacenterId;
 use super::{Range, check_ranges};
@@ -26,7 +27,8 @@ pub struct ObservedConfig {
     pub enabled: bool,
     /// Weight of the newest sample in the mean; above 0, to 1. (AD-45: `alpha`.)
     pub alpha: f64,
-    /// Samples until the mean is fully trusted; 1 to 1,000,000. (AD-45: `min_samples_for_confidence`.)
+    /// Samples until the mean is fully trusted; 1 to 1,000,000. (AD-45:
+    /// `min_samples_for_confidence`.)
     pub samples_for_confidence: u32,
     /// The age at which nothing of it is trusted any more, in ms; 1 to 86,400,000.
     pub staleness_max_ms: u64,
@@ -97,14 +99,18 @@ pub struct Percentiles {
 #[derive(Clone, Copy, Debug)]
 struct Mean {
     mean_ms: f64,
+    // Its inverse, and the confidence its samples earn before age takes from it: divisions done
+    // once per job rather than once per decision.
+    speed: f64,
+    earned: f64,
     updated_at: Instant,
-    sample_count: u64,
 }
 
 /// The part that only reports read.
 #[derive(Clone, Debug)]
 struct Spread {
     datacenter: DatacenterId,
+    sample_count: u64,
     variance: f64,
     jitter_ms: f64,
     last_ms: f64,
@@ -118,6 +124,7 @@ struct Spread {
 #[derive(Clone, Debug)]
 pub struct Observed {
     config: ObservedConfig,
+    fading_per_nano: f64,
     // By datacenter number: the place in the two lists, or `NOWHERE`.
     places: Box<[u16]>,
     means: Vec<Mean>,
@@ -134,19 +141,18 @@ impl Observed {
     pub fn new(config: ObservedConfig) -> Result<Observed, ConfigError> {
         config.check()?;
         let places = vec![NOWHERE; DATACENTER_COUNT_MAX].into_boxed_slice();
-        Ok(Observed { config, places, means: Vec::new(), spreads: Vec::new() })
+        let fading_per_nano = 1.0 / (config.staleness_max_ms as f64 * 1e6);
+        Ok(Observed { config, fading_per_nano, places, means: Vec::new(), spreads: Vec::new() })
     }
 
-    /// Takes note of a finished job. Returns whether the latency was used: one that is negative or no number is not.
+    /// Takes note of a finished job. Returns whether the latency was used: one that is negative or
+    /// no number is not.
     pub fn record(&mut self, now: Instant, datacenter: DatacenterId, latency_ms: f64) -> bool {
         if !latency_ms.is_finite() || latency_ms < 0.0 {
             return false;
         }
         let latency_ms = latency_ms.min(self.config.latency_max_ms);
-        let Some(place) = self.place(datacenter) else {
-            self.begin(now, datacenter, latency_ms);
-            return true;
-        };
+        let place = self.place(datacenter).unwrap_or_else(|| self.begin(datacenter, latency_ms));
         let alpha = self.config.alpha;
         let mean = &mut self.means[place];
         let spread = &mut self.spreads[place];
@@ -156,20 +162,30 @@ impl Observed {
         let step = (latency_ms - spread.last_ms).abs();
         spread.jitter_ms += alpha * (step - spread.jitter_ms);
         spread.last_ms = latency_ms;
-        spread.window[(mean.sample_count % WINDOW_SIZE as u64) as usize] = latency_ms;
-        mean.sample_count += 1;
+        spread.window[(spread.sample_count % WINDOW_SIZE as u64) as usize] = latency_ms;
+        spread.sample_count += 1;
+        let samples = spread.sample_count as f64 / f64::from(self.config.samples_for_confidence);
+        mean.earned = samples.min(1.0);
+        mean.speed = 1.0 / mean.mean_ms.max(SHORTEST_JOB_MS);
         mean.updated_at = now;
         true
     }
 
-    fn begin(&mut self, now: Instant, datacenter: DatacenterId, latency_ms: f64) {
-        self.places[datacenter.index()] = self.means.len() as u16;
-        self.means.push(Mean { mean_ms: latency_ms, updated_at: now, sample_count: 1 });
-        let mut window = [0.0; WINDOW_SIZE];
-        window[0] = latency_ms;
-        let spread =
-            Spread { datacenter, variance: 0.0, jitter_ms: 0.0, last_ms: latency_ms, window };
-        self.spreads.push(spread);
+    /// Makes room for a datacenter as if it had always shown this latency.
+    fn begin(&mut self, datacenter: DatacenterId, latency_ms: f64) -> usize {
+        let place = self.means.len();
+        self.places[datacenter.index()] = place as u16;
+        let mean = Mean { mean_ms: latency_ms, speed: 0.0, earned: 0.0, updated_at: Instant::ZERO };
+        self.means.push(mean);
+        self.spreads.push(Spread {
+            datacenter,
+            sample_count: 0,
+            variance: 0.0,
+            jitter_ms: 0.0,
+            last_ms: latency_ms,
+            window: [0.0; WINDOW_SIZE],
+        });
+        place
     }
 
     /// Forgets a datacenter. Returns whether anything was known of it.
@@ -184,13 +200,12 @@ impl Observed {
         true
     }
 
-    /// Forgets the datacenters whose newest sample is older than twice the age at which it is still trusted.
-    /// Returns how many.
+    /// Forgets the datacenters whose newest sample is older than twice the age at which it is still
+    /// trusted. Returns how many.
     pub fn forget_stale(&mut self, now: Instant) -> usize {
-        let age_max = self.staleness_max_nanos() * 2.0;
         let mut forgotten = 0;
         for place in (0..self.means.len()).rev() {
-            if age_nanos(now, self.means[place].updated_at) > age_max {
+            if self.fading(now, &self.means[place]) > 2.0 {
                 forgotten += usize::from(self.forget(self.spreads[place].datacenter));
             }
         }
@@ -204,7 +219,7 @@ impl Observed {
         Some(Observation {
             mean_ms: mean.mean_ms,
             confidence: self.confidence(now, mean),
-            sample_count: mean.sample_count,
+            sample_count: spread.sample_count,
             deviation_ms: spread.variance.sqrt(),
             jitter_ms: spread.jitter_ms,
             updated_at: mean.updated_at,
@@ -214,7 +229,7 @@ impl Observed {
     /// Percentiles of the last jobs, `None` before the second one.
     pub fn percentiles(&self, datacenter: DatacenterId) -> Option<Percentiles> {
         let place = self.place(datacenter)?;
-        let count = self.means[place].sample_count.min(WINDOW_SIZE as u64) as usize;
+        let count = self.spreads[place].sample_count.min(WINDOW_SIZE as u64) as usize;
         if count < 2 {
             return None;
         }
@@ -225,8 +240,9 @@ impl Observed {
         Some(Percentiles { p50_ms: at(50), p95_ms: at(95), p99_ms: at(99) })
     }
 
-    /// `confidence x observed + (1 - confidence) x predicted`, as AD-45 writes it. Right only where observations
-    /// and prediction measure the same thing, for example both the time to hand a job over.
+    /// `confidence x observed + (1 - confidence) x predicted`, as AD-45 writes it. Right only where
+    /// observations and prediction measure the same thing, for example both the time to hand a job
+    /// over.
     pub fn blend(&self, now: Instant, datacenter: DatacenterId, predicted_ms: f64) -> f64 {
         let Some(place) = self.place(datacenter) else { return predicted_ms };
         let mean = &self.means[place];
@@ -250,17 +266,15 @@ impl Observed {
         let mean = &self.means[place];
         let confidence = self.confidence(now, mean);
         speed.weight += confidence;
-        speed.speed += confidence / mean.mean_ms.max(SHORTEST_JOB_MS);
+        speed.sum += confidence * mean.speed;
     }
 
-    /// What to multiply a datacenter's predicted round trip by: above 1 where jobs take longer than at the
-    /// mean speed, 1 where nothing is known.
-    pub fn correction(&self, now: Instant, datacenter: DatacenterId, speed: &MeanSpeed) -> f64 {
+    /// What to multiply a datacenter's predicted round trip by: above 1 where jobs take longer than
+    /// at this [mean speed](MeanSpeed::jobs_per_ms), 1 where nothing is known.
+    pub fn correction(&self, now: Instant, datacenter: DatacenterId, jobs_per_ms: f64) -> f64 {
         let Some(place) = self.place(datacenter) else { return 1.0 };
         let mean = &self.means[place];
-        let slowdown = mean.mean_ms.max(SHORTEST_JOB_MS) * speed.speed / speed.weight;
-        // No weight means no confidence in anyone: the quotient is no number and the bounds make it 1.
-        let slowdown = if speed.weight > 0.0 { slowdown } else { 1.0 };
+        let slowdown = mean.mean_ms * jobs_per_ms;
         let bounded = slowdown.max(1.0 / self.config.slowdown_max).min(self.config.slowdown_max);
         1.0 + self.confidence(now, mean) * (bounded - 1.0)
     }
@@ -276,29 +290,34 @@ impl Observed {
     }
 
     fn confidence(&self, now: Instant, mean: &Mean) -> f64 {
-        let samples = mean.sample_count as f64 / f64::from(self.config.samples_for_confidence);
-        let freshness = 1.0 - age_nanos(now, mean.updated_at) / self.staleness_max_nanos();
-        samples.min(1.0) * freshness.max(0.0)
+        mean.earned * (1.0 - self.fading(now, mean)).max(0.0)
     }
 
-    fn staleness_max_nanos(&self) -> f64 {
-        self.config.staleness_max_ms as f64 * 1e6
+    /// The age of the newest sample as a share of the age at which nothing of it is trusted any
+    /// more.
+    fn fading(&self, now: Instant, mean: &Mean) -> f64 {
+        let age_nanos = now.as_nanos().saturating_sub(mean.updated_at.as_nanos());
+        age_nanos as f64 * self.fading_per_nano
     }
 }
 
 /// Shorter jobs count as this, in ms, so that a job of no time at all has a finite speed.
 const SHORTEST_JOB_MS: f64 = 1e-3;
 
-/// The mean speed of jobs over the datacenters of one decision, weighted by confidence. Speeds are averaged rather
-/// than latencies so that one datacenter that got stuck does not make all others look fast.
+/// The mean speed of jobs over the datacenters of one decision, weighted by confidence. Speeds are
+/// averaged rather than latencies so that one datacenter that got stuck does not make all others
+/// look fast.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MeanSpeed {
     weight: f64,
-    speed: f64,
+    sum: f64,
 }
 
-fn age_nanos(now: Instant, then: Instant) -> f64 {
-    now.as_nanos().saturating_sub(then.as_nanos()) as f64
+impl MeanSpeed {
+    /// The mean speed, in jobs per ms; 0 when no datacenter is trusted at all.
+    pub fn jobs_per_ms(&self) -> f64 {
+        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    }
 }
 
 #[cfg(test)]
@@ -324,7 +343,8 @@ mod tests {
     fn corrections<const N: usize>(observed: &Observed, now: Instant) -> [f64; N] {
         let mut speed = MeanSpeed::default();
         (0..N).for_each(|index| observed.accumulate(now, id(index), &mut speed));
-        std::array::from_fn(|index| observed.correction(now, id(index), &speed))
+        let jobs_per_ms = speed.jobs_per_ms();
+        std::array::from_fn(|index| observed.correction(now, id(index), jobs_per_ms))
     }
 
     #[test]

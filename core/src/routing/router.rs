@@ -1,12 +1,13 @@
 //! Routes a job: filter, bucket, score, hysteresis, chain (AD-36, part 9).
 //!
-//! A decision has two halves. The *survey* looks at the candidates: who is eligible, in which bucket, with which
-//! score, in which order. It is the same for every job, so a batch makes it once. The *verdict* adds what is
-//! the job's own: what it prefers, what failed it, where it is. It touches only the datacenters
-//! concerned, so in a batch it costs the same over ten datacenters as over a thousand.
+//! A decision has two halves. The *survey* looks at the candidates: who is eligible, in which
+//! bucket, with which score, in which order. It is the same for every job, so a batch makes it
+//! once. The *verdict* adds what is the job's own: what it prefers, what failed it, where it is. It
+//! touches only the datacenters concerned, so in a batch it costs the same over ten datacenters as
+//! over a thousand.
 //!
-//! Everything is kept in memory of fixed size; a decision allocates nothing once its buffer has seen the
-//! largest set of candidates.
+//! Everything is kept in memory of fixed size; a decision allocates nothing once its buffer has
+//! seen the largest set of candidates.
 
 use super::bootstrap::{BootstrapConfig, RttSource, capacity_score};
 use super::bucket::Bucket;
@@ -38,8 +39,8 @@ pub struct RouterConfig {
     pub observed: ObservedConfig,
     /// The most primaries a decision names; 1 to [`CANDIDATE_COUNT_MAX`].
     pub primary_count_max: usize,
-    /// The most jobs remembered, at 256 bytes each; 1 to 16,777,216. When full, the job that was used longest ago
-    /// is forgotten, and counted.
+    /// The most jobs remembered, at 256 bytes each; 1 to 16,777,216. When full, the job that was
+    /// used longest ago is forgotten, and counted.
     pub job_capacity: u32,
     /// How long a job that is not heard of is remembered, in ms; 1,000 to 1e12.
     pub job_time_to_live_ms: u64,
@@ -154,8 +155,9 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router that knows no job yet. The memory for [`RouterConfig::job_capacity`] jobs is reserved now and touched
-    /// as jobs come. The seed only scatters the index of jobs; decisions do not depend on it.
+    /// A router that knows no job yet. The memory for [`RouterConfig::job_capacity`] jobs is
+    /// reserved now and touched as jobs come. The seed only scatters the index of jobs; decisions
+    /// do not depend on it.
     ///
     /// # Errors
     /// The first setting that is out of its range.
@@ -177,7 +179,8 @@ impl Router {
         &self.config
     }
 
-    /// Says where the round trips of the candidates come from. [`RttSource::Measured`] until told otherwise.
+    /// Says where the round trips of the candidates come from. [`RttSource::Measured`] until told
+    /// otherwise.
     pub fn set_rtt_source(&mut self, source: RttSource) {
         self.rtt_source = source;
     }
@@ -199,11 +202,12 @@ impl Router {
         Ok(())
     }
 
-    /// Routes many jobs over the same picture and shows each decision to `visit`. Every decision is the one that
-    /// [`Router::route`] would have made; `decision` is only the buffer, and is left without a job.
+    /// Routes many jobs over the same picture and shows each decision to `visit`. Every decision is
+    /// the one that [`Router::route`] would have made; `decision` is only the buffer, and is left
+    /// without a job.
     ///
-    /// The picture does not change during the batch: a host that wants a burst spread by load routes in smaller
-    /// batches and adds what it has sent to the candidates' queues.
+    /// The picture does not change during the batch: a host that wants a burst spread by load
+    /// routes in smaller batches and adds what it has sent to the candidates' queues.
     ///
     /// # Errors
     /// [`RouteError`], when the candidates cannot be ranked. No job was routed.
@@ -258,8 +262,8 @@ impl Router {
         self.stats.placements_dropped += u64::from(dropped);
     }
 
-    /// Notes that a job ended in a datacenter it was sent to. A success is observed (AD-45) and its latency
-    /// returned, in ms; a failure tells nothing about latency.
+    /// Notes that a job ended in a datacenter it was sent to. A success is observed (AD-45) and its
+    /// latency returned, in ms; a failure tells nothing about latency.
     pub fn record_completion(
         &mut self,
         now: Instant,
@@ -294,9 +298,9 @@ impl Router {
         self.jobs.remove(&job)
     }
 
-    /// Takes their primary away from all jobs that have one of these datacenters, for example because a
-    /// partition cut them off. Shows each such job to `visit` and returns how many there were. Takes time in proportion to the
-    /// number of jobs.
+    /// Takes their primary away from all jobs that have one of these datacenters, for example
+    /// because a partition cut them off. Shows each such job to `visit` and returns how many there
+    /// were. Takes time in proportion to the number of jobs.
     pub fn reset_datacenters(
         &mut self,
         datacenters: &[DatacenterId],
@@ -313,8 +317,9 @@ impl Router {
         count
     }
 
-    /// Forgets up to `limit` jobs that were not heard of for their time to live. Returns how many. Routing does this by itself,
-    /// two jobs at a time; a host calls it to give the room back early.
+    /// Forgets up to `limit` jobs that were not heard of for their time to live. Returns how many.
+    /// Routing does this by itself, two jobs at a time; a host calls it to give the room back
+    /// early.
     pub fn expire_jobs(&mut self, now: Instant, limit: usize) -> usize {
         self.jobs.expire(now, limit)
     }
@@ -377,7 +382,8 @@ impl Router {
         Ok(())
     }
 
-    /// Sorts candidates into eligible and excluded. Returns the longest round trip that is known among the eligible.
+    /// Sorts candidates into eligible and excluded. Returns the longest round trip that is known
+    /// among the eligible.
     fn admit(
         &mut self,
         now: Instant,
@@ -423,8 +429,9 @@ impl Router {
             for one in ranked.iter() {
                 self.observed.accumulate(now, one.datacenter, &mut speed);
             }
+            let jobs_per_ms = speed.jobs_per_ms();
             for one in ranked.iter_mut() {
-                one.score.latency_ms *= self.observed.correction(now, one.datacenter, &speed);
+                one.score.latency_ms *= self.observed.correction(now, one.datacenter, jobs_per_ms);
             }
         }
         for one in ranked.iter_mut() {
@@ -524,8 +531,8 @@ fn rank_one(
     }
 }
 
-/// Where each datacenter stands in the decision at hand. An entry counts only while the decision agrees, so the table is
-/// never cleared (Briggs and Torczon, 1993).
+/// Where each datacenter stands in the decision at hand. An entry counts only while the decision
+/// agrees, so the table is never cleared (Briggs and Torczon, 1993).
 #[derive(Debug)]
 struct Positions(Box<[u16]>);
 

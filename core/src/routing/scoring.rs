@@ -1,16 +1,18 @@
 //! The score of a datacenter or a manager: how far, how loaded, how surely known (AD-36, part 4).
 //!
 //! ```text
-//! load_factor     = min(1 + A_UTIL x utilization + A_QUEUE x queue / (queue + smoothing) + A_CB x circuit, max)
-//! quality_penalty = min(1 + A_QUALITY x (1 - quality), max)
-//! score           = latency_ms x load_factor x quality_penalty x severity      lower is better
+//! queue_share     = queue / (queue + QUEUE_SMOOTHING)
+//! load_factor     = 1 + A_UTIL x utilization + A_QUEUE x queue_share + A_CB x circuit_pressure
+//! quality_penalty = 1 + A_QUALITY x (1 - quality)
+//! score           = latency_ms x load_factor x quality_penalty x severity     (lower is better)
 //! ```
 //!
-//! The latency is the upper bound of the round trip, not its estimate, so a guess has to be better than
-//! a measurement to win. Where the round trip is unknown a stand-in takes its place: the cautious
-//! default, but never less than the farthest round trip that is known among the candidates, and with
-//! the full penalty for quality. At equal load a datacenter of unknown distance therefore ranks behind
-//! every one of known distance, and whatever the load it ranks behind those nearer than half the stand-in.
+//! The latency is the upper bound of the round trip, not its estimate, so a guess has to be better
+//! than a measurement to win. Where the round trip is unknown a stand-in takes its place: the
+//! cautious default, but never less than the farthest round trip that is known among the
+//! candidates, and with the full penalty for quality. At equal load a datacenter of unknown
+//! distance therefore ranks behind every one of known distance, and with the default weights it
+//! ranks behind those nearer than half the stand-in whatever the load.
 
 use super::{Range, check_ranges};
 use crate::error::ConfigError;
@@ -35,12 +37,14 @@ pub struct ScoringConfig {
     pub quality_weight: f64,
     /// The largest quality penalty; 1 to 1,000. (AD-36: `QUALITY_PENALTY_MAX`.)
     pub quality_penalty_max: f64,
-    /// What the score of a preferred datacenter is multiplied by; 0.1 to 1. (AD-36: `PREFERENCE_MULT`.)
+    /// What the score of a preferred datacenter is multiplied by; 0.1 to 1. (AD-36:
+    /// `PREFERENCE_MULT`.)
     pub preference_multiplier: f64,
-    /// Whether a preference also reorders the buckets that are only fallback. AD-36 keeps it within the
-    /// primary bucket; hyperscale's own router applies it everywhere.
+    /// Whether a preference also reorders the buckets that are only fallback. AD-36 keeps it within
+    /// the primary bucket; hyperscale's own router applies it everywhere.
     pub prefer_in_fallback: bool,
-    /// Shorter round trips count as this, in ms, so that on a local network load decides; 1e-6 to 1,000.
+    /// Shorter round trips count as this, in ms, so that on a local network load decides; 1e-6 to
+    /// 1,000.
     pub rtt_min_ms: f64,
     /// Longer round trips count as this, in ms; at least the shortest, up to 1e6.
     pub rtt_max_ms: f64,
@@ -104,7 +108,8 @@ impl ScoringConfig {
         factor.min(self.load_factor_max)
     }
 
-    /// A queue as a share: 0 when empty, half at [`queue_smoothing`](ScoringConfig::queue_smoothing), below 1.
+    /// A queue as a share: 0 when empty, half at
+    /// [`queue_smoothing`](ScoringConfig::queue_smoothing), below 1.
     pub fn queue_share(&self, queue_depth: u32) -> f64 {
         let depth = f64::from(queue_depth);
         depth / (depth + self.queue_smoothing)
@@ -112,8 +117,7 @@ impl ScoringConfig {
 
     /// How much worse it makes a candidate that its round trip is not well known: 1 at quality 1.
     pub fn quality_penalty(&self, quality: f64) -> f64 {
-        // `max` before `min` turns a NaN into the worst quality.
-        let quality = quality.max(0.0).min(1.0);
+        let quality = clamp_or(quality, 0.0, 1.0, 0.0);
         (1.0 + self.quality_weight * (1.0 - quality)).min(self.quality_penalty_max)
     }
 
@@ -122,8 +126,8 @@ impl ScoringConfig {
         upper_ms.max(self.rtt_min_ms).min(self.rtt_max_ms)
     }
 
-    /// What an unknown round trip is scored as, when `farthest_ms` is the longest that is known among
-    /// the candidates (0 when none is).
+    /// What an unknown round trip is scored as, when `farthest_ms` is the longest that is known
+    /// among the candidates (0 when none is).
     pub fn unknown_rtt_ms(&self, farthest_ms: f64) -> f64 {
         farthest_ms.max(self.rtt_default_ms)
     }
@@ -138,20 +142,23 @@ pub fn utilization(available_cores: u32, total_cores: u32) -> f64 {
 
 /// A share as reported, with everything that is none read as the worst.
 pub(crate) fn pessimistic_share(share: f64) -> f64 {
-    // `min` before `max` turns a NaN into one.
-    share.min(1.0).max(0.0)
+    clamp_or(share, 0.0, 1.0, 1.0)
 }
 
 /// A severity as reported, with everything below one read as one and a NaN as the worst.
 pub(crate) fn pessimistic_severity(severity: f64) -> f64 {
-    severity.min(SEVERITY_MAX).max(1.0)
+    clamp_or(severity, 1.0, SEVERITY_MAX, SEVERITY_MAX)
+}
+
+fn clamp_or(value: f64, min: f64, max: f64, if_no_number: f64) -> f64 {
+    if value.is_nan() { if_no_number } else { value.clamp(min, max) }
 }
 
 /// The score of one candidate with everything it was computed from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// The latency that was scored, in ms: the upper bound of the round trip or its stand-in, corrected by what
-    /// was observed of jobs (AD-45).
+    /// The latency that was scored, in ms: the upper bound of the round trip or its stand-in,
+    /// corrected by what was observed of jobs (AD-45).
     pub latency_ms: f64,
     /// How much worse load makes it, from 1.
     pub load_factor: f64,

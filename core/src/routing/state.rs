@@ -1,10 +1,10 @@
 //! What the router remembers of each job, in a table of fixed size.
 //!
-//! A job's record holds its tenure (the primary and how it does), the datacenters that failed it lately, and where
-//! it was sent. Records are 256 bytes in one flat array with an index by job; a list threaded through them
-//! keeps the order of last use. When the table is full the job that was used longest ago makes room; a
-//! job unused for its time to live is forgotten. Forgetting costs stickiness, never correctness: the next decision
-//! for that job is a first one.
+//! A job's record holds its tenure (the primary and how it does), the datacenters that failed it
+//! lately, and where it was sent. Records are 256 bytes in one flat array with an index by job; a
+//! list threaded through them keeps the order of last use. When the table is full the job that was
+//! used longest ago makes room; a job unused for its time to live is forgotten. Forgetting costs
+//! stickiness, never correctness: the next decision for that job is a first one.
 
 use hashbrown::HashTable;
 
@@ -14,10 +14,11 @@ use crate::node::Address;
 use crate::random::Random;
 use crate::time::{Duration, Instant};
 
-/// Failed datacenters remembered per job. When one more fails, the cooldown that ends first is dropped.
-pub const COOLDOWN_COUNT_MAX: usize = 6;
-/// Datacenters remembered per job as having received it. When it is sent to one more, the longest ago makes
-/// room.
+/// Failed datacenters remembered per job. When one more fails, the cooldown that ends first is
+/// dropped.
+pub const COOLDOWN_COUNT_MAX: usize = 5;
+/// Datacenters remembered per job as having received it. When it is sent to one more, the longest
+/// ago makes room.
 pub const PLACEMENT_COUNT_MAX: usize = 4;
 
 const NO_SLOT: u32 = u32::MAX;
@@ -25,8 +26,8 @@ const NO_SLOT: u32 = u32::MAX;
 /// Where a job was sent.
 #[derive(Clone, Copy, Debug)]
 struct Placement {
-    // `Instant::MAX` when no completion is awaited, `Address::UNSPECIFIED` when no manager accepted yet:
-    // options would cost a quarter more per job.
+    // `Instant::MAX` when no completion is awaited, `Address::UNSPECIFIED` when no manager accepted
+    // yet: options would cost a quarter more per job.
     dispatched_at: Instant,
     manager: Address,
     datacenter: Option<DatacenterId>,
@@ -177,8 +178,8 @@ pub struct JobTable {
 }
 
 impl JobTable {
-    /// A table for this many jobs. Its memory is reserved now and touched as jobs come. The seed only scatters
-    /// the index, so that nobody who chooses job ids can crowd them into one place.
+    /// A table for this many jobs. Its memory is reserved now and touched as jobs come. The seed
+    /// only scatters the index, so that nobody who chooses job ids can crowd them into one place.
     pub fn new(capacity: u32, time_to_live: Duration, seed: u64) -> JobTable {
         assert!(capacity > 0 && capacity < NO_SLOT);
         let mut random = Random::new(seed);
