@@ -387,6 +387,10 @@ mod tests {
         assert_eq!(tenure.judge(&CONFIG, at(13), &field(140.0, 150.0)), Reason::HoldDownRetained);
         assert_eq!(tenure.judge(&CONFIG, at(22), &field(140.0, 150.0)), Reason::HoldDownRetained);
         assert_eq!(tenure.judge(&CONFIG, at(23), &field(140.0, 150.0)), Reason::DegradationForced);
+        // A preference does not hide that the datacenter itself got worse.
+        let mut preferred = field(130.0, 150.0);
+        preferred.current.as_mut().unwrap().value = 135.0;
+        assert_eq!(tenure.judge(&CONFIG, at(24), &preferred), Reason::DegradationForced);
         // Still the best: there is nowhere better to go.
         let best = Field { best: id(0), ..field(150.0, 150.0) };
         assert_eq!(tenure.judge(&CONFIG, at(24), &best), Reason::BestRetained);

@@ -301,6 +301,33 @@ fn preference_is_bounded_and_stays_in_the_primary_bucket() {
 }
 
 #[test]
+fn everything_that_is_scored_counts() {
+    let plain = candidate(0, Some(100.0));
+    let worse: [fn(&mut DatacenterCandidate); 6] = [
+        |candidate| candidate.available_cores = 99,
+        |candidate| candidate.queue_depth = 1,
+        |candidate| candidate.circuit_pressure = 0.01,
+        |candidate| candidate.severity = 1.01,
+        |candidate| candidate.rtt = rtt(101.0),
+        |candidate| candidate.rtt.as_mut().unwrap().quality = 0.99,
+    ];
+    for (number, worsen) in worse.into_iter().enumerate() {
+        let mut other = DatacenterCandidate { datacenter: id(1), ..plain };
+        worsen(&mut other);
+        assert_eq!(Gate::new().route(0, &[other, plain]).0, 0, "number {number}");
+    }
+    let mut gate = Gate::new();
+    gate.router.set_rtt_source(RttSource::Predicted { sample_count: 0, error: 1.5 });
+    let with = |index, queue_depth, circuit_pressure| DatacenterCandidate {
+        queue_depth,
+        circuit_pressure,
+        ..candidate(index, Some(1.0))
+    };
+    gate.route(0, &[with(0, 2, 0.0), with(1, 1, 0.9), with(2, 1, 0.1), with(3, 1, 0.1)]);
+    assert_eq!(gate.chain(), [2, 3, 1, 0], "queue, then circuit pressure, then the order given");
+}
+
+#[test]
 fn stale_health_demotes() {
     let mut gate = Gate::new();
     let stale = DatacenterCandidate { updated_at: START, ..candidate(0, Some(1.0)) };
