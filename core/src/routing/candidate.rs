@@ -73,8 +73,9 @@ impl JobId {
 }
 
 impl From<u128> for JobId {
+    /// The largest byte first, as UUIDs are written.
     fn from(number: u128) -> JobId {
-        JobId(number.to_le_bytes())
+        JobId(number.to_be_bytes())
     }
 }
 
@@ -223,7 +224,7 @@ mod tests {
         // The first half of the published SHA-256 of "abc", so that other layers can check theirs.
         assert_eq!(JobId::from_name(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
         assert_ne!(JobId::from_name(b"job-1"), JobId::from_name(b"job-2"));
-        assert_eq!(JobId::from(1).as_bytes()[0], 1);
+        assert_eq!(JobId::from(0xfe).to_string(), "000000000000000000000000000000fe");
     }
 
     #[test]

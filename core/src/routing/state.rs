@@ -355,7 +355,7 @@ fn hash_of(scatter: &[u64; 2], records: &[JobState], slot: u32) -> u64 {
 
 /// Both halves of the id, each hidden by a secret, multiplied into 128 bits and folded.
 fn hash(scatter: &[u64; 2], job: &JobId) -> u64 {
-    let number = u128::from_le_bytes(*job.as_bytes());
+    let number = u128::from_be_bytes(*job.as_bytes());
     let low = number as u64 ^ scatter[0];
     let high = (number >> 64) as u64 ^ scatter[1];
     let product = u128::from(low) * u128::from(high);

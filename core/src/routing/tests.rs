@@ -289,6 +289,13 @@ fn preference_is_bounded_and_stays_in_the_primary_bucket() {
     assert_eq!(first(&candidates, &[id(1)]).0, 1);
     assert_eq!(first(&candidates, &[id(2)]).0, 0, "a tenth is all that a preference is worth");
     assert_eq!(first(&candidates, &[id(1), id(1), id(9)]).1.ranked(1).score.multiplier, 0.9);
+    // What a choice is later measured against is the datacenter's own score: 140 is not 1.5 x 100.
+    let mut gate = first(&[candidate(0, Some(100.0)), candidate(1, Some(130.0))], &[id(0)]).1;
+    let later = [candidate(0, Some(140.0)), candidate(1, Some(125.0))];
+    for seconds in [1, 12] {
+        let outcome = gate.route_preferring(seconds, &later, &[id(0)]);
+        assert_eq!(outcome, (0, Reason::HoldDownRetained));
+    }
     candidates[1].health = DatacenterHealth::Busy;
     candidates[2].health = DatacenterHealth::Busy;
     let (selected, gate) = first(&candidates, &[id(2)]);
