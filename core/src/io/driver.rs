@@ -277,11 +277,12 @@ impl<T: Transport> Driver<T> {
 
     /// Drops a node whose socket is closed.
     fn forget(&mut self, token: Token) {
-        let node = self.nodes[token as usize].take().expect("closed once");
+        let mut node = self.nodes[token as usize].take().expect("closed once");
         self.deadlines[token as usize] = Instant::MAX;
-        if let Some(reply) = &node.closing {
-            let _ = reply.send(());
-        }
+        let reply = node.closing.take();
+        // The host that waits for the answer finds everything given back.
+        drop(node);
+        let _ = reply.map(|reply| reply.send(()));
     }
 
     fn fire_timers(&mut self) {
