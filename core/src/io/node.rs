@@ -7,14 +7,12 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::driver::{
-    COMMAND_MAILBOX_CAPACITY, Command, Driver, EVENT_MAILBOX_CAPACITY, Hosted, Outlet, RunningGuard,
-};
+use super::driver::{COMMAND_MAILBOX_CAPACITY, Command, Driver, Hosted, Outlet, RunningGuard};
 use super::error::{NodeError, StartError};
 use super::view::View;
 use super::wake::Mailbox;
@@ -279,11 +277,7 @@ impl Node {
         if !join.is_empty() {
             engine.join(now, &join).map_err(StartError::Join)?;
         }
-        let outlet = Arc::new(Outlet {
-            events: Mailbox::new(EVENT_MAILBOX_CAPACITY)?,
-            stalled: AtomicBool::new(false),
-            view: View::new(&mut engine, now),
-        });
+        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now))?);
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let node = Box::new(Hosted::new(id, engine, Arc::clone(&outlet)));
         let (reply, answer) = sync_channel(1);
@@ -327,19 +321,14 @@ impl Node {
 
     /// Readable while events may wait. Take events until there are none, then wait for it.
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.outlet.events.signal().as_fd()
+        self.outlet.signal().as_fd()
     }
 
     /// The next event, `None` when there is none now.
     pub fn poll_event(&self) -> Option<Event> {
-        let event = self.outlet.events.pop_or_sleep();
-        if event.is_some() && self.outlet.events.is_half_empty() {
-            // Seen by the thread's second look at the mailbox, or seeing the thread's flag.
-            fence(Ordering::SeqCst);
-            let stalled = &self.outlet.stalled;
-            if stalled.load(Ordering::Relaxed) && stalled.swap(false, Ordering::SeqCst) {
-                self.shared.commands.wake();
-            }
+        let (event, made_room) = self.outlet.take();
+        if made_room {
+            self.shared.commands.prod();
         }
         event
     }
@@ -356,7 +345,7 @@ impl Node {
             if left.is_zero() || !self.is_running() {
                 return None;
             }
-            self.outlet.events.signal().wait(left.min(Duration::from_secs(1)));
+            self.outlet.signal().wait(left.min(Duration::from_secs(1)));
         }
     }
 
