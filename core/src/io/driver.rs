@@ -26,6 +26,9 @@ use crate::time::{Duration, Instant};
 const ROUND_INPUTS_MAX: usize = 256;
 /// The mirror of a busy node is brought up to date this often, and before every event.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
+/// What a timer changed without an event (a counter or two) may wait for the next datagram, which often
+/// follows soon, and saves a wake-up then.
+const TIMER_PUBLISH_DELAY: Duration = Duration::from_millis(250);
 /// How soon the driver comes back to a mirror that a host is reading.
 const PUBLISH_RETRY: Duration = Duration::from_millis(1);
 /// Events that wait for the host in its mailbox. Further ones wait in the engine.
@@ -73,9 +76,9 @@ pub(super) struct Hosted {
     outlet: Arc<Outlet>,
     /// An event taken from the engine that was not handed over yet.
     held: Option<Event>,
-    /// The mirror is older than the engine.
-    unpublished: bool,
     published_at: Instant,
+    /// When the mirror is to be brought up to date; never while it is.
+    publish_due: Instant,
     /// Listed for settling.
     listed: bool,
     closing: Option<SyncSender<()>>,
@@ -88,8 +91,8 @@ impl Hosted {
             engine,
             outlet,
             held: None,
-            unpublished: true,
             published_at: Instant::ZERO,
+            publish_due: Instant::ZERO,
             listed: false,
             closing: None,
         }
@@ -106,18 +109,18 @@ impl Hosted {
     fn settle(&mut self, transport: &mut impl Transport, token: Token, now: Instant) -> bool {
         self.held = self.held.take().or_else(|| self.engine.poll_event());
         let deliverable = self.held.is_some() && !self.outlet.events.is_full();
-        if deliverable || (self.unpublished && now >= self.published_at + PUBLISH_INTERVAL) {
+        if deliverable || now >= self.publish_due {
             let faults = transport.faults(token);
-            let published = self.outlet.view.try_publish(&mut self.engine, &faults, now);
-            self.unpublished = !published;
-            if published {
-                self.published_at = now;
+            if self.outlet.view.try_publish(&mut self.engine, &faults, now) {
+                (self.published_at, self.publish_due) = (now, Instant::MAX);
+            } else {
+                self.publish_due = now;
             }
         }
-        if self.held.is_some() && !self.unpublished {
+        if deliverable && self.publish_due == Instant::MAX {
             self.hand_over_events();
         }
-        !self.unpublished && self.held.is_none()
+        self.publish_due == Instant::MAX && self.held.is_none()
     }
 
     /// Moves events to the host until there are no more or its mailbox is full.
@@ -137,11 +140,8 @@ impl Hosted {
     /// When the node needs a round even if nothing comes in.
     fn deadline(&self, now: Instant) -> Instant {
         let timeout = self.engine.poll_timeout().unwrap_or(Instant::MAX);
-        if !self.unpublished {
-            return timeout;
-        }
-        // Never before the next millisecond: this round has tried already.
-        timeout.min((self.published_at + PUBLISH_INTERVAL).max(now + PUBLISH_RETRY))
+        // What is due now was tried in this round already.
+        timeout.min(self.publish_due.max(now + PUBLISH_RETRY))
     }
 }
 
@@ -294,7 +294,7 @@ impl<T: Transport> Driver<T> {
             if node.engine.poll_timeout().is_some_and(|timeout| timeout <= now) {
                 node.engine.handle_timeout(now);
                 node.transmit(&mut self.transport, index as Token, now);
-                node.unpublished = true;
+                node.publish_due = node.publish_due.min(now + TIMER_PUBLISH_DELAY);
             }
             self.list(index as Token);
         }
@@ -303,7 +303,7 @@ impl<T: Transport> Driver<T> {
     /// Notes that a node's engine had an input.
     fn touch(&mut self, token: Token) {
         if let Some(node) = &mut self.nodes[token as usize] {
-            node.unpublished = true;
+            node.publish_due = node.publish_due.min(node.published_at + PUBLISH_INTERVAL);
         }
         self.list(token);
     }

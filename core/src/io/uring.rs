@@ -400,7 +400,7 @@ impl Transport for Uring {
         let timeout = [timeout, fault_pause, retry].into_iter().flatten().min();
         if self.closed.is_empty() && self.ring.completion().is_empty() {
             self.enter(timeout, 1);
-        } else {
+        } else if !self.ring.submission().is_empty() {
             self.enter(Some(Duration::ZERO), 0);
         }
         self.deferred.drain(..).for_each(|slot| self.slots.requeue(slot));
