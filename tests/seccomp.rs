@@ -1,33 +1,15 @@
 //! Where io_uring is refused, as under Docker's default profile, a node runs on `poll` and says
 //! why.
-//!
-//! The filter is real: the kernel applies it to the thread that installs it and to those that it
-//! starts, so each case runs in a thread of its own and no other test notices.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
-use std::collections::BTreeMap;
+mod filter;
+
 use std::time::Duration;
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use filter::without_call;
 use shoal_core::io::{Backend, BackendChoice, Node, NodeOptions, StartError};
 use shoal_core::{Address, Config, Event, Secret};
-
-/// Runs `test` where this system call fails with this error.
-fn without_call(call: libc::c_long, errno: i32, test: impl FnOnce() + Send) {
-    let rules = BTreeMap::from([(call, Vec::new())]);
-    let refusal = SeccompAction::Errno(errno as u32);
-    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccomp knows");
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).unwrap();
-    let program = BpfProgram::try_from(filter).unwrap();
-    std::thread::scope(|scope| {
-        let filtered = scope.spawn(move || {
-            seccompiler::apply_filter(&program).expect("filters need no privilege");
-            test();
-        });
-        filtered.join().unwrap();
-    });
-}
 
 fn start(backend: BackendChoice, join: Vec<Address>) -> Result<Node, StartError> {
     let secret = Secret::new(*b"a secret for tests on loopback").unwrap();

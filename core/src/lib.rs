@@ -13,6 +13,7 @@ pub mod io;
 mod membership;
 pub mod node;
 pub mod random;
+pub mod routing;
 pub mod stats;
 #[cfg(test)]
 mod testing;
