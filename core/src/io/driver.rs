@@ -26,8 +26,8 @@ use crate::time::{Duration, Instant};
 const ROUND_INPUTS_MAX: usize = 256;
 /// The mirror of a busy node is brought up to date this often, and before every event.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
-/// What a timer changed without an event (a counter or two) may wait for the next datagram, which often
-/// follows soon, and saves a wake-up then.
+/// What a timer changed without an event (a counter or two) may wait for the next datagram, which
+/// often follows soon, and saves a wake-up then.
 const TIMER_PUBLISH_DELAY: Duration = Duration::from_millis(250);
 /// How soon the driver comes back to a mirror that a host is reading.
 const PUBLISH_RETRY: Duration = Duration::from_millis(1);
@@ -414,8 +414,8 @@ mod tests {
         }
     }
 
-    /// Makes an engine try to join in vain until it has complained `count` times at least, and leaves
-    /// it with no deadline within the next minutes.
+    /// Makes an engine try to join in vain until it has complained `count` times at least, and
+    /// leaves it with no deadline within the next minutes.
     fn complain(engine: &mut Engine, mut now: Instant, count: usize) {
         let drain = |engine: &mut Engine, now| {
             let mut slot = [0; crate::config::DATAGRAM_SIZE_MAX];
@@ -432,8 +432,8 @@ mod tests {
         }
     }
 
-    /// A host that takes events one by one, far more of them than its mailbox holds, while nothing but
-    /// the host itself wakes the thread: a wake-up that is lost shows as a wait without end.
+    /// A host that takes events one by one, far more of them than its mailbox holds, while nothing
+    /// but the host itself wakes the thread: a wake-up that is lost shows as a wait without end.
     #[test]
     fn a_slow_host_gets_every_event_without_delay() {
         let commands = Arc::new(Mailbox::new(COMMAND_MAILBOX_CAPACITY).unwrap());
