@@ -287,4 +287,6 @@ macro_rules! conformance {
 conformance!(poll, |commands| super::super::poll::Poll::new(commands).unwrap(), linux: true);
 #[cfg(target_os = "linux")]
 conformance!(uring, |commands| super::super::uring::Uring::new(commands).unwrap(), linux: true);
+#[cfg(target_os = "linux")]
+conformance!(uring_plain, super::super::uring::Uring::new_plain, linux: true);
 conformance!(portable, |commands| Portable::new(commands).unwrap(), linux: false);

@@ -26,13 +26,13 @@ use crate::time::{Duration, Instant};
 const ROUND_INPUTS_MAX: usize = 256;
 /// The mirror of a busy node is brought up to date this often, and before every event.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
-/// What a timer changed without an event (a counter or two) may wait for the next datagram, which often
-/// follows soon, and saves a wake-up then.
+/// What a timer changed without an event (a counter or two) may wait for the next datagram, which
+/// often follows soon, and saves a wake-up then.
 const TIMER_PUBLISH_DELAY: Duration = Duration::from_millis(250);
 /// How soon the driver comes back to a mirror that a host is reading.
 const PUBLISH_RETRY: Duration = Duration::from_millis(1);
 /// Events that wait for the host in its mailbox. Further ones wait in the engine.
-const EVENT_MAILBOX_CAPACITY: usize = 256;
+pub(super) const EVENT_MAILBOX_CAPACITY: usize = 256;
 /// Commands that wait for the thread. A host that finds no room waits.
 pub(super) const COMMAND_MAILBOX_CAPACITY: usize = 256;
 
@@ -61,8 +61,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(view: View) -> io::Result<Outlet> {
-        let events = Mailbox::new(EVENT_MAILBOX_CAPACITY)?;
+    pub(super) fn new(view: View, event_capacity: usize) -> io::Result<Outlet> {
+        let events = Mailbox::new(event_capacity)?;
         Ok(Outlet { events, stalled: AtomicBool::new(false), view })
     }
 
@@ -373,6 +373,8 @@ mod tests {
     use std::sync::mpsc::sync_channel;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+    /// As many as an engine keeps.
+    const EVENTS: usize = 4_096;
 
     /// A network on which nothing ever arrives, so that only hosts wake the thread.
     struct Silence {
@@ -412,8 +414,8 @@ mod tests {
         }
     }
 
-    /// Makes an engine try to join in vain until it has complained `count` times at least, and leaves
-    /// it with no deadline within the next minutes.
+    /// Makes an engine try to join in vain until it has complained `count` times at least, and
+    /// leaves it with no deadline within the next minutes.
     fn complain(engine: &mut Engine, mut now: Instant, count: usize) {
         let drain = |engine: &mut Engine, now| {
             let mut slot = [0; crate::config::DATAGRAM_SIZE_MAX];
@@ -430,8 +432,8 @@ mod tests {
         }
     }
 
-    /// A host that takes events one by one, far more of them than its mailbox holds, while nothing but
-    /// the host itself wakes the thread: a wake-up that is lost shows as a wait without end.
+    /// A host that takes events one by one, far more of them than its mailbox holds, while nothing
+    /// but the host itself wakes the thread: a wake-up that is lost shows as a wait without end.
     #[test]
     fn a_slow_host_gets_every_event_without_delay() {
         let commands = Arc::new(Mailbox::new(COMMAND_MAILBOX_CAPACITY).unwrap());
@@ -446,7 +448,7 @@ mod tests {
 
         let now = clock::now();
         let mut engine = Engine::new(config(0), 1, now).unwrap();
-        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now)).unwrap());
+        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now), 2).unwrap());
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (reply, answer) = sync_channel(1);
         let node = Box::new(Hosted::new(7, engine, Arc::clone(&outlet)));
@@ -455,14 +457,14 @@ mod tests {
 
         let (told, answer) = sync_channel(1);
         let task = Box::new(move |engine: &mut Engine, now| {
-            complain(engine, now, 4 * EVENT_MAILBOX_CAPACITY);
+            complain(engine, now, EVENTS);
             told.send(()).unwrap();
         });
         tell(Command::Run { id: 7, task });
         answer.recv_timeout(PATIENCE).unwrap();
 
         let mut taken = 0;
-        while taken < 4 * EVENT_MAILBOX_CAPACITY {
+        while taken < EVENTS {
             let (event, made_room) = outlet.take();
             if made_room {
                 commands.prod();

@@ -12,7 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::driver::{COMMAND_MAILBOX_CAPACITY, Command, Driver, Hosted, Outlet, RunningGuard};
+use super::driver::{
+    COMMAND_MAILBOX_CAPACITY, Command, Driver, EVENT_MAILBOX_CAPACITY, Hosted, Outlet, RunningGuard,
+};
 use super::error::{NodeError, StartError};
 use super::view::View;
 use super::wake::Mailbox;
@@ -277,7 +279,7 @@ impl Node {
         if !join.is_empty() {
             engine.join(now, &join).map_err(StartError::Join)?;
         }
-        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now))?);
+        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now), EVENT_MAILBOX_CAPACITY)?);
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let node = Box::new(Hosted::new(id, engine, Arc::clone(&outlet)));
         let (reply, answer) = sync_channel(1);
