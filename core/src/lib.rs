@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 #[cfg(unix)]
 pub mod io;
+pub mod jobs;
 mod membership;
 pub mod node;
 pub mod random;
