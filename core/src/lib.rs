@@ -8,6 +8,7 @@ mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod id;
 #[cfg(unix)]
 pub mod io;
 pub mod jobs;
@@ -27,6 +28,7 @@ pub use coordinate::{Coordinate, Rtt};
 pub use engine::{Engine, Member, Transmit};
 pub use error::{CommandError, ConfigError};
 pub use events::{Event, MemberEvent};
+pub use id::{JobId, WorkerId, WorkflowId};
 pub use node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 pub use stats::{Counter, Stats};
 pub use time::{Duration, Instant};

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::config::{JOB_DATACENTERS_MAX, JobsConfig, REPLY_COUNT_MAX, TIMEOUT_MAX, millis};
 use super::delivery::{Freshness, backoff, freshness, jittered};
-use super::id::JobId;
 use super::messages::{
     GlobalTimeout, JobMessage, Outgoing, Receipt, ReceiptOutcome, Report, ReportKind,
 };
@@ -27,6 +26,7 @@ use super::table::{NONE, Pool, Table};
 use super::timeout::{FenceToken, JobError, JobEvent, JobOutcome, TimeoutReason, check_timeout};
 use crate::config::DATACENTER_COUNT_MAX;
 use crate::error::ConfigError;
+use crate::id::JobId;
 use crate::node::{Address, DatacenterName};
 use crate::random::Random;
 use crate::time::{Duration, Instant};

@@ -12,10 +12,10 @@
 //! progress; and silence, which a broken link explains as well, counts as no progress only after longer.
 
 use super::config::{JobsConfig, TimeoutRule, millis};
-use super::id::JobId;
 use super::moment::Moment;
 use super::table::{NONE, Pool, Record};
 use super::timeout::{FenceToken, JobOutcome, TimeoutReason};
+use crate::id::JobId;
 use crate::node::Address;
 use crate::time::Instant;
 

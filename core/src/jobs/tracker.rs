@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use super::config::{JobsConfig, REPLY_COUNT_MAX};
 use super::extension::{ExtensionDenial, ExtensionGrant, ExtensionRequest};
-use super::id::{JobId, WorkerId};
 use super::messages::{GlobalTimeout, JobMessage, Outgoing, Receipt, ReceiptOutcome};
 use super::moment::Moment;
 use super::snapshot::JobSnapshot;
@@ -21,6 +20,7 @@ use super::timeout::{
 };
 use super::workflow::WorkflowEvent;
 use crate::error::ConfigError;
+use crate::id::{JobId, WorkerId};
 use crate::node::Address;
 use crate::time::{Duration, Instant};
 

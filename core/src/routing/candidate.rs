@@ -46,51 +46,6 @@ impl fmt::Debug for DatacenterId {
     }
 }
 
-/// A job, as 128 bits that the host chooses: a UUID, a counter, or a name through
-/// [`JobId::from_name`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId([u8; 16]);
-
-impl JobId {
-    /// The job with these bytes.
-    pub const fn from_bytes(bytes: [u8; 16]) -> JobId {
-        JobId(bytes)
-    }
-
-    /// The job with this name: the first half of its SHA-256. Every layer (Rust, C, Python) uses
-    /// this one, so a name means the same job everywhere. Two names meet by chance after 2^64 jobs,
-    /// and nobody can make them meet on purpose with less work than that.
-    pub fn from_name(name: &[u8]) -> JobId {
-        let digest = ring::digest::digest(&ring::digest::SHA256, name);
-        let half = digest.as_ref()[..16].try_into().expect("a SHA-256 has 32 bytes");
-        JobId(half)
-    }
-
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl From<u128> for JobId {
-    /// The largest byte first, as UUIDs are written.
-    fn from(number: u128) -> JobId {
-        JobId(number.to_be_bytes())
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "JobId({self})")
-    }
-}
-
 /// A datacenter that could take a job, as its host knows it now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DatacenterCandidate {

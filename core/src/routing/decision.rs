@@ -1,11 +1,12 @@
 //! A routing decision with everything that explains it, in a buffer that its owner uses again.
 
 use super::bucket::{Bucket, BucketCounts};
-use super::candidate::{DatacenterId, JobId};
+use super::candidate::DatacenterId;
 use super::fallback::{Chain, SortKey};
 use super::filter::Exclusion;
 use super::hysteresis::{Reason, Scale, Standing};
 use super::scoring::Score;
+use crate::id::JobId;
 
 /// One eligible datacenter in a decision.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -88,9 +88,10 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use crate::id::JobId;
 pub use bootstrap::{BootstrapConfig, RttSource};
 pub use bucket::{Bucket, BucketCounts};
-pub use candidate::{CircuitState, DatacenterCandidate, DatacenterId, JobId, ManagerCandidate};
+pub use candidate::{CircuitState, DatacenterCandidate, DatacenterId, ManagerCandidate};
 pub use classification::{DatacenterHealth, DatacenterSignals, classify};
 pub use decision::{Decision, Excluded, Ranked};
 pub use directory::{Datacenters, DirectoryFull};

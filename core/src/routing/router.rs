@@ -11,7 +11,7 @@
 
 use super::bootstrap::{BootstrapConfig, RttSource, capacity_score};
 use super::bucket::Bucket;
-use super::candidate::{DatacenterCandidate, DatacenterId, JobId, ManagerCandidate};
+use super::candidate::{DatacenterCandidate, DatacenterId, ManagerCandidate};
 use super::decision::{Decision, Excluded, Ranked};
 use super::filter::{Admission, FilterConfig};
 use super::hysteresis::{Field, HysteresisConfig, Reason, Scale};
@@ -21,6 +21,7 @@ use super::scoring::{Score, ScoringConfig, pessimistic_severity, utilization};
 use super::state::{JobState, JobTable};
 use super::{CANDIDATE_COUNT_MAX, Range, check_ranges};
 use crate::error::ConfigError;
+use crate::id::JobId;
 use crate::node::Address;
 use crate::time::{Duration, Instant};
 

@@ -8,8 +8,9 @@
 
 use hashbrown::HashTable;
 
-use super::candidate::{DatacenterId, JobId};
+use super::candidate::DatacenterId;
 use super::hysteresis::Tenure;
+use crate::id::JobId;
 use crate::node::Address;
 use crate::random::Random;
 use crate::time::{Duration, Instant};

@@ -32,8 +32,9 @@ macro_rules! identifier {
         }
 
         impl From<u128> for $name {
+            /// The largest byte first, as UUIDs are written.
             fn from(number: u128) -> $name {
-                $name(number.to_le_bytes())
+                $name(number.to_be_bytes())
             }
         }
 
@@ -75,8 +76,8 @@ mod tests {
         assert_eq!(JobId::from_name(b"nightly"), JobId::from_name(b"nightly"));
         assert_ne!(JobId::from_name(b"nightly"), JobId::from_name(b"nightly2"));
         let worker = WorkerId::from(0x0201);
-        assert_eq!(worker.to_string(), "01020000000000000000000000000000");
-        assert_eq!(format!("{worker:?}"), "WorkerId(01020000000000000000000000000000)");
+        assert_eq!(worker.to_string(), "00000000000000000000000000000201");
+        assert_eq!(format!("{worker:?}"), "WorkerId(00000000000000000000000000000201)");
         assert_eq!(WorkerId::from_bytes(*worker.as_bytes()), worker);
     }
 }
