@@ -25,6 +25,11 @@ use crate::coordinate::{Coordinate, Rtt};
 use crate::engine::{Engine, Member};
 use crate::error::CommandError;
 use crate::events::Event;
+use crate::id::{JobId, WorkerId};
+use crate::jobs::{
+    DatacenterTarget, ExtensionDenial, ExtensionGrant, ExtensionRequest, GateJobStart, JobOutcome,
+    JobSnapshot, JobStart, LeaderChange, WorkflowCounts,
+};
 use crate::node::{Address, Generation};
 use crate::stats::Stats;
 use crate::time::{Duration, Instant};
@@ -396,6 +401,80 @@ impl Node {
     /// [`NodeError`]; nothing is sent.
     pub fn broadcast(&self, payload: Bytes) -> Result<(), NodeError> {
         self.command(move |engine, now| engine.broadcast(now, payload))
+    }
+
+    /// Begins to lead a job on this manager; see [`Engine::job_started`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_started(&self, start: JobStart) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_started(now, &start))
+    }
+
+    /// Notes that a job made progress; see [`Engine::job_progress`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_progress(
+        &self,
+        job: JobId,
+        workflows: Option<WorkflowCounts>,
+    ) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_progress(now, job, workflows))
+    }
+
+    /// Ends a job; see [`Engine::job_finished`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_finished(&self, job: JobId, outcome: JobOutcome) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_finished(now, job, outcome))
+    }
+
+    /// Negotiates an extension with a worker; see [`Engine::worker_extension`]. The inner result is the
+    /// answer to the worker.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn worker_extension(
+        &self,
+        job: JobId,
+        worker: WorkerId,
+        request: ExtensionRequest,
+    ) -> Result<Result<ExtensionGrant, ExtensionDenial>, NodeError> {
+        self.command(move |engine, now| Ok(engine.worker_extension(now, job, worker, &request)))
+    }
+
+    /// Takes over the lead of a job, or gives it up; see [`Engine::leader_changed`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn leader_changed(&self, job: JobId, change: LeaderChange) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.leader_changed(now, job, &change))
+    }
+
+    /// Begins to watch a job on this gate; see [`Engine::gate_job_started`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_job_started(
+        &self,
+        job: JobId,
+        timeout: Duration,
+        datacenters: Vec<DatacenterTarget>,
+    ) -> Result<bool, NodeError> {
+        self.command(move |engine, now| {
+            let start = GateJobStart { job, timeout, datacenters: &datacenters };
+            engine.gate_job_started(now, &start)
+        })
+    }
+
+    /// What a new leader of this job would need to go on; see [`Engine::job_snapshot`].
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn job_snapshot(&self, job: JobId) -> Result<Option<JobSnapshot>, NodeError> {
+        self.command(move |engine, now| Ok(engine.job_snapshot(now, job)))
     }
 
     /// Every member that this node knows, itself first.
