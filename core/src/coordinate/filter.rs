@@ -1,0 +1,96 @@
+//! One round trip out of several noisy ones.
+//!
+//! A reply that waited in a queue or for a busy host says nothing about the network. The median of the
+//! last three round trips to a peer is immune to one such reply (moving percentile filter: Ledlie,
+//! Gardner and Seltzer, NSDI 2007, section 4.1; Serf uses the same). Of two the smaller counts,
+//! because delays only add.
+
+/// Round trips kept per peer.
+pub const SAMPLE_COUNT: usize = 3;
+
+/// The last round trips to one peer, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RoundTripFilter {
+    samples: [f32; SAMPLE_COUNT],
+    /// Mean distance of a sample from the median at its time, a running average.
+    deviation: f32,
+    count: u8,
+    next: u8,
+}
+
+/// Share of one sample in the running deviation (RFC 6298: beta).
+const DEVIATION_GAIN: f32 = 0.25;
+
+impl RoundTripFilter {
+    /// No samples.
+    pub const EMPTY: RoundTripFilter =
+        RoundTripFilter { samples: [0.0; SAMPLE_COUNT], deviation: 0.0, count: 0, next: 0 };
+
+    /// Takes a round trip in seconds and gives the one to believe.
+    pub fn push(&mut self, seconds: f32) -> f32 {
+        let before = self.median();
+        self.samples[usize::from(self.next)] = seconds;
+        self.next = (self.next + 1) % SAMPLE_COUNT as u8;
+        self.count = self.count.saturating_add(1);
+        let median = self.median().expect("a sample has just been taken");
+        match before {
+            // Nothing is known of the spread yet; RFC 6298 begins with half of the round trip.
+            None => self.deviation = seconds / 2.0,
+            Some(_) => {
+                self.deviation += ((seconds - median).abs() - self.deviation) * DEVIATION_GAIN;
+            }
+        }
+        median
+    }
+
+    /// The round trip to believe, in seconds; `None` before the first sample.
+    pub fn median(&self) -> Option<f32> {
+        let [a, b, c] = self.samples;
+        match self.count {
+            0 => None,
+            1 => Some(a),
+            2 => Some(a.min(b)),
+            _ => Some(a.min(b).max(a.max(b).min(c))),
+        }
+    }
+
+    /// How far samples usually lie from the median, in seconds.
+    pub fn deviation(&self) -> f32 {
+        self.deviation
+    }
+
+    /// How many samples were taken, counted up to 255.
+    pub fn count(&self) -> u8 {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_the_median_of_three_and_the_smaller_of_two() {
+        let mut filter = RoundTripFilter::default();
+        assert_eq!(filter.median(), None);
+        assert_eq!(filter.push(0.030), 0.030);
+        assert_eq!(filter.push(0.050), 0.030);
+        assert_eq!(filter.push(0.040), 0.040);
+        assert_eq!(filter.push(0.900), 0.050);
+        assert_eq!(filter.push(0.041), 0.041);
+        assert_eq!(filter.push(0.042), 0.042);
+        assert_eq!(filter.count(), 6);
+    }
+
+    #[test]
+    fn deviation_shrinks_while_samples_agree() {
+        let mut filter = RoundTripFilter::default();
+        filter.push(0.100);
+        let first = filter.deviation();
+        for _ in 0..1_000 {
+            filter.push(0.100);
+        }
+        assert!(filter.deviation() < first / 100.0);
+        assert_eq!(filter.count(), 255);
+    }
+}
