@@ -80,8 +80,8 @@ pub struct Config {
     pub probe_interval_ms: u64,
     /// The shortest time a probe waits for its ack before helpers are asked, in ms; 1 to 60,000.
     pub probe_timeout_min_ms: u64,
-    /// The longest such time, used too while the round trip is unknown, in ms; at least the shortest.
-    pub probe_timeout_max_ms: u64,
+    /// The time a probe waits while nothing is known of the round trip, in ms; at least the shortest.
+    pub probe_timeout_unknown_ms: u64,
     /// Helpers asked when a direct probe failed; 0 to [`INDIRECT_PROBE_COUNT_MAX`]. (SWIM: `k`.)
     pub indirect_probe_count: usize,
     /// Smallest suspicion time as a multiple of `log10(members) x probe_interval_ms`, at least one
@@ -137,7 +137,7 @@ impl Config {
             secrets: vec![secret],
             probe_interval_ms: 500,
             probe_timeout_min_ms: 100,
-            probe_timeout_max_ms: 400,
+            probe_timeout_unknown_ms: 400,
             indirect_probe_count: 3,
             suspicion_min_factor: 2.0,
             suspicion_max_factor: 6.0,
@@ -175,8 +175,8 @@ impl Config {
             ("probe_interval_ms", millis(self.probe_interval_ms), 10.0, 60_000.0),
             ("probe_timeout_min_ms", millis(self.probe_timeout_min_ms), 1.0, 60_000.0),
             (
-                "probe_timeout_max_ms",
-                millis(self.probe_timeout_max_ms),
+                "probe_timeout_unknown_ms",
+                millis(self.probe_timeout_unknown_ms),
                 millis(self.probe_timeout_min_ms),
                 60_000.0,
             ),

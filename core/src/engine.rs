@@ -1,12 +1,28 @@
 //! The engine: every input enters here, every output leaves here.
+//!
+//! # The drive loop
+//! **One input, then drain until `None`, then wait.** After each input ([`Engine::handle_datagram`],
+//! [`Engine::handle_timeout`], or a command) call [`Engine::poll_transmit`] until it returns `None`, then
+//! [`Engine::poll_event`] until it returns `None` or the host can take no more; then wait for a
+//! datagram or for [`Engine::poll_timeout`]. The engine asserts that nothing is left to transmit
+//! when the next input comes.
+//!
+//! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
+//! outputs, bit for bit.
 
-use crate::config::{Config, Secret};
-use crate::coordinate::{Coordinate, Rtt};
+use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
+use crate::coordinate::{Coordinate, Rtt, Tracker};
+use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::membership::table::OWN_SLOT;
+use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
-use crate::stats::Stats;
+use crate::random::Random;
+use crate::stats::{Counter, Stats};
 use crate::time::Instant;
+use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
+use crate::wire::native::{Message, MessageWriter};
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +50,7 @@ pub struct Member {
     pub datacenter: DatacenterName,
     /// Its local health score as it last told, 0 (well) to 8.
     pub health_score: u8,
-    /// The round trip to it, when something is known.
+    /// The round trip to it, when something is known; zero for this node itself.
     pub rtt: Option<Rtt>,
     /// Its coordinate as it last told.
     pub coordinate: Option<Coordinate>,
@@ -44,66 +60,489 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
-    stats: Stats,
+    /// The latest time the engine was told.
+    now: Instant,
+    random: Random,
+    envelopes: Envelopes,
+    tracker: Tracker,
+    membership: Membership,
+    effects: Effects,
 }
 
-#[allow(unused_variables, missing_docs)]
 impl Engine {
+    /// A node that knows only itself. `seed` decides everything that is random about it; two nodes of one
+    /// cluster need different seeds, because the seed also names the session its datagrams are sealed in.
+    ///
+    /// # Errors
+    /// The first setting that the engine cannot run with.
     pub fn new(config: Config, seed: u64, now: Instant) -> Result<Engine, ConfigError> {
         config.check()?;
-        Ok(Engine { config, stats: Stats::default() })
+        let mut random = Random::new(seed);
+        let generation = config.generation.0;
+        let mut effects = Effects::new(&config, now);
+        let mut tracker = Tracker::new(config.member_capacity, random.fork());
+        let envelopes =
+            Envelopes::new(&config.secrets, generation, config.session_capacity, &mut random);
+        let membership = Membership::new(&mut Context {
+            now,
+            config: &config,
+            random: &mut random,
+            tracker: &mut tracker,
+            effects: &mut effects,
+        });
+        Ok(Engine { config, now, random, envelopes, tracker, membership, effects })
     }
-    pub fn handle_datagram(&mut self, now: Instant, source: Address, datagram: &mut [u8]) {}
-    pub fn handle_timeout(&mut self, now: Instant) {}
+
+    /// Takes a datagram that came from `source`. It is opened where it lies, so its bytes are
+    /// worthless afterwards. Bad ones are counted and dropped.
+    ///
+    /// `now` is when it was received, best by the kernel's clock. It may lie before the time of an earlier
+    /// input: round trips use it as it is, everything else uses the latest time known.
+    ///
+    /// # Panics
+    /// When transmits of the last input have not been drained.
+    pub fn handle_datagram(&mut self, now: Instant, source: Address, datagram: &mut [u8]) {
+        self.begin_input(now);
+        self.effects.count(Counter::DatagramsReceived);
+        self.effects.stats.add(Counter::BytesReceived, datagram.len() as u64);
+        if self.membership.is_gone() {
+            self.effects.count(Counter::DroppedLeaving);
+            return;
+        }
+        let opened = match self.envelopes.open(datagram) {
+            Ok(opened) => opened,
+            Err(reason) => return self.effects.count(reason),
+        };
+        if opened.evicted_session {
+            self.effects.count(Counter::SessionsEvicted);
+        }
+        let Ok(message) = Message::parse(opened.body) else {
+            return self.effects.count(Counter::DroppedMalformed);
+        };
+        let (membership, mut context) = self.split();
+        membership.handle_message(&mut context, source, &message, now);
+    }
+
+    /// Acts on every deadline that has passed. Call it when [`Engine::poll_timeout`] says so; calling it
+    /// earlier does nothing.
+    ///
+    /// # Panics
+    /// When transmits of the last input have not been drained.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.begin_input(now);
+        if self.membership.is_gone() {
+            return;
+        }
+        let due = self.effects.next_deadline().unwrap_or(self.now);
+        let (membership, mut context) = self.split();
+        let lateness = context.now.saturating_since(due);
+        membership.note_lateness(&mut context, lateness);
+        while let Some(timer) = self.effects.expired_timer(self.now) {
+            let (membership, mut context) = self.split();
+            membership.handle_timer(&mut context, timer);
+        }
+        self.settle();
+    }
+
+    /// When [`Engine::handle_timeout`] should be called next; `None` when the node has left.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        if self.membership.is_gone() { None } else { self.effects.next_deadline() }
     }
+
+    /// Writes the next datagram to send into `buffer`. `now` should be the time of sending: round
+    /// trips are counted from it.
+    ///
+    /// # Panics
+    /// When the buffer is smaller than [`DATAGRAM_SIZE_MAX`].
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        None
+        assert!(buffer.len() >= DATAGRAM_SIZE_MAX, "a datagram may need 1,400 bytes");
+        loop {
+            let outgoing = self.effects.next_transmit()?;
+            if !self.membership.is_worth_sending(&outgoing) {
+                continue;
+            }
+            let header = self.membership.header(&outgoing);
+            let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
+            let datacenter = self.membership.table.datacenter(OWN_SLOT);
+            let mut writer =
+                MessageWriter::new(body, &header, datacenter, self.tracker.coordinate());
+            self.membership.write_updates(&outgoing, &mut writer, &mut self.effects, now);
+            let body_size = writer.finish();
+            let size = self.envelopes.seal(buffer, body_size);
+            self.effects.count(Counter::DatagramsSent);
+            self.effects.stats.add(Counter::BytesSent, size as u64);
+            return Some(Transmit { target: outgoing.destination, size });
+        }
     }
+
+    /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
+    /// beyond it is told by [`Event::Overflow`].
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.effects.next_event()
     }
-    /// The slot of a member whose record changed since it was last polled. Slot 0 is this node.
+
+    /// A slot whose member changed since it was last named here, for hosts that mirror the table.
+    /// Read it with [`Engine::member_at`].
     pub fn poll_change(&mut self) -> Option<u32> {
-        None
+        self.effects.next_change()
     }
+
+    /// Whether nothing is left to transmit, so that the next input may come.
+    pub fn is_drained(&self) -> bool {
+        !self.effects.has_transmits()
+    }
+
+    /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers
+    /// ([`Event::Joined`]), and again whenever they are lost from sight.
+    ///
+    /// # Errors
+    /// [`CommandError::SeedAddress`], [`CommandError::SeedCount`] or [`CommandError::Leaving`]; nothing
+    /// has changed then.
     pub fn join(&mut self, now: Instant, seeds: &[Address]) -> Result<(), CommandError> {
-        Ok(())
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.join(&mut context, seeds)
     }
+
+    /// Says goodbye. [`Event::Left`] follows when it has been said; from then on the engine is silent.
+    ///
+    /// # Errors
+    /// [`CommandError::Leaving`] when it is leaving already.
     pub fn leave(&mut self, now: Instant) -> Result<(), CommandError> {
-        Ok(())
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.leave(&mut context)
     }
+
+    /// Seals with the first of these secrets from now on and opens with any of them. To rotate without
+    /// losing a datagram: everywhere add the new one at the end, then move it to the front, then
+    /// drop the old one.
+    ///
+    /// # Errors
+    /// [`CommandError::KeyRing`] when there are none or too many; the old ones stay.
     pub fn set_secrets(&mut self, secrets: Vec<Secret>) -> Result<(), CommandError> {
+        if secrets.is_empty() || secrets.len() > SECRET_COUNT_MAX {
+            let count = secrets.len();
+            return Err(CommandError::KeyRing(ConfigError::SecretCount { count }));
+        }
+        self.envelopes.set_secrets(&secrets);
+        self.config.secrets = secrets;
         Ok(())
     }
+
+    /// The settings the node was started with.
     pub fn config(&self) -> &Config {
         &self.config
     }
+
+    /// The counters.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.effects.stats
     }
+
+    /// How much the node distrusts its own view, 0 (not at all) to 8. (Lifeguard: local health.)
     pub fn health_score(&self) -> u8 {
-        0
+        self.membership.health_score()
     }
+
+    /// Where the node is in the latency space.
     pub fn coordinate(&self) -> &Coordinate {
-        panic!("being written")
+        self.tracker.coordinate()
     }
-    /// The member in a slot, `None` when the slot is free. Slot 0 is this node.
-    pub fn member_at(&self, slot: u32, now: Instant) -> Option<Member> {
-        None
-    }
-    /// How many slots have ever been in use: slots are `0..slot_count`.
-    pub fn slot_count(&self) -> u32 {
-        0
-    }
+
+    /// All members, this node first, then in the order of their slots.
     pub fn members(&self, now: Instant) -> impl Iterator<Item = Member> + '_ {
         (0..self.slot_count()).filter_map(move |slot| self.member_at(slot, now))
     }
-    pub fn member(&self, address: Address, now: Instant) -> Option<Member> {
-        None
+
+    /// The member in a slot, `None` when the slot is free. Slot 0 is this node.
+    pub fn member_at(&self, slot: u32, now: Instant) -> Option<Member> {
+        let record = self.membership.table.occupied(slot)?;
+        let is_own = slot == OWN_SLOT;
+        let here = Rtt { ms: 0.0, upper_ms: 0.0, quality: 1.0 };
+        Some(Member {
+            address: record.address,
+            state: record.state,
+            generation: record.generation,
+            incarnation: record.incarnation,
+            role: record.role,
+            datacenter: *self.membership.table.datacenter(slot),
+            health_score: if is_own { self.health_score() } else { record.health_score },
+            rtt: if is_own { Some(here) } else { self.tracker.rtt(slot, now) },
+            coordinate: if is_own {
+                Some(*self.coordinate())
+            } else {
+                self.tracker.peer_coordinate(slot)
+            },
+        })
     }
+
+    /// Slots ever used: every member's slot is below.
+    pub fn slot_count(&self) -> u32 {
+        self.membership.table.slot_count()
+    }
+
+    /// The member at an address.
+    pub fn member(&self, address: Address, now: Instant) -> Option<Member> {
+        self.member_at(self.membership.table.find(address)?, now)
+    }
+
+    /// What is known of the round trip to an address.
     pub fn rtt(&self, address: Address, now: Instant) -> Option<Rtt> {
-        None
+        self.member(address, now)?.rtt
+    }
+
+    fn begin_input(&mut self, now: Instant) {
+        assert!(self.is_drained(), "poll_transmit must be drained before the next input");
+        self.now = self.now.max(now);
+    }
+
+    fn settle(&mut self) {
+        let (membership, mut context) = self.split();
+        membership.settle(&mut context);
+    }
+
+    fn split(&mut self) -> (&mut Membership, Context<'_>) {
+        let Engine { config, now, random, tracker, membership, effects, .. } = self;
+        (membership, Context { now: *now, config, random, tracker, effects })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Cluster, address, config};
+    use crate::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn clusters_of_any_role_form_a_full_mesh_within_three_seconds() {
+        for role in Role::ALL {
+            let mut cluster = Cluster::new();
+            for number in 0..5 {
+                cluster.start(number, Config { role, ..config(number) });
+            }
+            cluster.run_until(3 * SECOND, Cluster::is_full_mesh);
+            cluster.run_for(60 * SECOND);
+            assert!(cluster.is_full_mesh());
+            assert_eq!((0..5).map(|n| cluster.seen(n, MemberState::Suspect)).sum::<usize>(), 0);
+        }
+    }
+
+    /// The Python node never declares a killed node dead.
+    #[test]
+    fn defect_s6_a_killed_node_is_declared_dead_by_all() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.kill(3);
+        let took = cluster.run_until(4 * SECOND, |c| c.all_see(3, MemberState::Dead));
+        assert!(took > Duration::from_millis(500), "{took:?} is too quick to be sure");
+        assert_eq!(cluster.seen(3, MemberState::Dead), 4);
+        for other in [0, 1, 2, 4] {
+            assert_eq!(cluster.seen(other, MemberState::Dead), 0);
+        }
+    }
+
+    /// In the Python node a node that died can never come back.
+    #[test]
+    fn defect_s7_a_restarted_node_is_alive_again_everywhere() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.kill(3);
+        cluster.run_until(5 * SECOND, |c| c.all_see(3, MemberState::Dead));
+        cluster.start(3, Config { generation: Generation(2), ..config(3) });
+        cluster.run_until(3 * SECOND, Cluster::is_full_mesh);
+    }
+
+    #[test]
+    fn a_restart_before_anybody_noticed_is_not_mistaken_for_a_death() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.kill(3);
+        cluster.start(3, Config { generation: Generation(2), ..config(3) });
+        cluster.run_until(3 * SECOND, |c| {
+            let runs = c.engines.values().filter_map(|e| e.member(address(3), c.now));
+            c.is_full_mesh() && runs.into_iter().all(|member| member.generation.0 == 2)
+        });
+        cluster.run_for(20 * SECOND);
+        assert_eq!(cluster.seen(3, MemberState::Dead), 0);
+    }
+
+    #[test]
+    fn a_clock_set_back_before_a_restart_does_not_shut_a_node_out() {
+        let mut cluster = Cluster::new();
+        for number in 0..4 {
+            let generation = Generation(if number == 3 { 50 } else { 1 });
+            cluster.start(number, Config { generation, ..config(number) });
+        }
+        cluster.run_until(3 * SECOND, Cluster::is_full_mesh);
+        cluster.kill(3);
+        cluster.start(3, Config { generation: Generation(9), ..config(3) });
+        cluster.run_until(30 * SECOND, |c| {
+            let is_new = |e: &Engine| e.member(address(3), c.now).map(|m| m.generation.0 > 50);
+            c.is_full_mesh() && c.engines.values().all(|engine| is_new(engine) == Some(true))
+        });
+    }
+
+    #[test]
+    fn a_goodbye_is_heard_as_left_and_never_as_dead() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.leave(2);
+        cluster.run_for(SECOND);
+        assert!(cluster.events.iter().any(|(n, e)| *n == 2 && matches!(e, Event::Left { .. })));
+        assert_eq!(cluster.engines[&2].poll_timeout(), None);
+        cluster.kill(2);
+        assert!(cluster.all_see(2, MemberState::Left));
+        cluster.run_for(30 * SECOND);
+        assert!(cluster.all_see(2, MemberState::Left));
+        assert_eq!(cluster.seen(2, MemberState::Dead), 0);
+    }
+
+    /// In the Python node being probed counts as an accusation.
+    #[test]
+    fn defect_p4_being_probed_is_not_an_accusation() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.run_for(30 * SECOND);
+        for engine in cluster.engines.values() {
+            assert_eq!(engine.health_score(), 0);
+            assert_eq!(engine.stats().value(Counter::Refutations), 0);
+        }
+    }
+
+    /// In the Python node indirect probes never succeed.
+    #[test]
+    fn defect_p1_helpers_save_a_node_whose_direct_path_is_cut() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.cut = vec![(address(0), address(1)), (address(1), address(0))];
+        cluster.run_for(60 * SECOND);
+        assert_eq!(cluster.seen(1, MemberState::Dead), 0);
+        assert_eq!(cluster.seen(0, MemberState::Dead), 0);
+        assert!(cluster.engines[&0].stats().value(Counter::IndirectProbesSent) > 10);
+        assert!(cluster.is_full_mesh());
+    }
+
+    #[test]
+    fn a_partition_that_heals_becomes_one_cluster_again_by_itself() {
+        let mut cluster = Cluster::formed(6, Role::Manager);
+        for left in 0..3 {
+            for right in 3..6 {
+                cluster.cut.push((address(left), address(right)));
+                cluster.cut.push((address(right), address(left)));
+            }
+        }
+        cluster.run_until(30 * SECOND, |c| {
+            (0..3).all(|n| (3..6).all(|m| c.state(n, m) == Some(MemberState::Dead)))
+        });
+        cluster.cut.clear();
+        cluster.run_until(60 * SECOND, Cluster::is_full_mesh);
+    }
+
+    /// Datagrams wait in the socket while a process is stopped; here they are lost, which is worse.
+    #[test]
+    fn a_node_that_was_stopped_doubts_itself_first() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        let stopped = cluster.engines.remove(&5).unwrap();
+        cluster.run_for(5 * SECOND);
+        cluster.engines.insert(5, stopped);
+        let (now, events) = (cluster.now, cluster.events.len());
+        cluster.run_until(20 * SECOND, Cluster::is_full_mesh);
+        let own = &cluster.engines[&5];
+        assert_eq!(own.stats().value(Counter::Stalls), 1);
+        let wrong = cluster.events[events..].iter().filter(|(observer, event)| {
+            matches!(event, Event::Member(member)
+                if *observer == 5 && member.state == MemberState::Dead)
+        });
+        assert_eq!(wrong.count(), 0, "accused others after its own absence at {now:?}");
+    }
+
+    #[test]
+    fn same_seed_and_inputs_give_the_same_bytes() {
+        let run = || {
+            let mut cluster = Cluster::formed(5, Role::Worker);
+            cluster.kill(4);
+            cluster.run_for(10 * SECOND);
+            cluster.leave(1);
+            cluster.run_for(5 * SECOND);
+            (cluster.trace, cluster.events)
+        };
+        assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn bad_datagrams_are_counted_and_change_nothing() {
+        let mut cluster = Cluster::formed(2, Role::Manager);
+        let mut stranger = Config { secrets: vec![Secret::new([9; 32]).unwrap()], ..config(9) };
+        stranger.probe_interval_ms = 10;
+        let mut foreign = Engine::new(stranger, 1, cluster.now).unwrap();
+        foreign.join(cluster.now, &[address(0)]).unwrap();
+        foreign.handle_timeout(cluster.now);
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        let size = foreign.poll_transmit(cluster.now, &mut buffer).unwrap().size;
+        let before: Vec<Member> = cluster.engines[&0].members(cluster.now).collect();
+        let sent = cluster.engines[&0].stats().value(Counter::DatagramsSent);
+        let mut random = Random::new(5);
+        for length in [0, 1, 31, 47, 48, 500, 1_400, 1_401, 9_000] {
+            let mut bytes: Vec<u8> = (0..length).map(|_| random.next_u64() as u8).collect();
+            cluster.deliver(0, address(9), &mut bytes);
+        }
+        cluster.deliver(0, address(9), &mut buffer[..size]);
+        let engine = &cluster.engines[&0];
+        let value = |counter| engine.stats().value(counter);
+        assert_eq!(value(Counter::DroppedTruncated), 4);
+        assert_eq!(value(Counter::DroppedForeign), 3);
+        assert_eq!(value(Counter::DroppedOversized), 2);
+        assert_eq!(value(Counter::DroppedUnknownKey), 1);
+        assert_eq!(value(Counter::DatagramsSent), sent, "a bad datagram was answered");
+        assert_eq!(engine.members(cluster.now).collect::<Vec<_>>(), before);
+    }
+
+    #[test]
+    fn joining_nobody_is_told_and_goes_on() {
+        let mut cluster = Cluster::new();
+        cluster.start(1, config(1));
+        cluster.run_for(20 * SECOND);
+        let delayed = |event: &Event| matches!(event, Event::JoinDelayed { .. });
+        assert!(cluster.events.iter().any(|(_, event)| delayed(event)));
+        cluster.start(0, config(0));
+        cluster.run_until(20 * SECOND, Cluster::is_full_mesh);
+        assert!(cluster.events.iter().any(|(_, event)| matches!(event, Event::Joined { .. })));
+    }
+
+    #[test]
+    fn commands_say_what_is_wrong_and_change_nothing() {
+        let mut engine = Engine::new(config(1), 1, Instant::ZERO).unwrap();
+        let nowhere = "0.0.0.0:1".parse().unwrap();
+        let error = engine.join(Instant::ZERO, &[nowhere]).unwrap_err();
+        assert_eq!(error, CommandError::SeedAddress { address: nowhere });
+        assert!(engine.set_secrets(Vec::new()).is_err());
+        engine.leave(Instant::ZERO).unwrap();
+        assert_eq!(engine.leave(Instant::ZERO).unwrap_err(), CommandError::Leaving);
+        assert_eq!(engine.join(Instant::ZERO, &[]).unwrap_err(), CommandError::Leaving);
+    }
+
+    #[test]
+    #[should_panic(expected = "must be drained")]
+    fn the_drive_loop_is_asserted() {
+        let mut engine = Engine::new(config(1), 1, Instant::ZERO).unwrap();
+        engine.join(Instant::ZERO, &[address(0)]).unwrap();
+        engine.handle_timeout(Instant::ZERO);
+        engine.handle_timeout(Instant::ZERO);
+    }
+
+    #[test]
+    fn secrets_rotate_in_a_running_cluster() {
+        let mut cluster = Cluster::formed(3, Role::Gate);
+        let (old, new) = (Secret::new([7; 32]).unwrap(), Secret::new([8; 32]).unwrap());
+        let rings = [vec![old.clone(), new.clone()], vec![new.clone(), old], vec![new]];
+        for ring in rings {
+            for number in 0..3 {
+                cluster.engine(number).set_secrets(ring.clone()).unwrap();
+                cluster.run_for(2 * SECOND);
+            }
+        }
+        cluster.run_for(10 * SECOND);
+        assert!(cluster.is_full_mesh());
+        for (number, engine) in &cluster.engines {
+            assert_eq!(engine.stats().value(Counter::DroppedUnknownKey), 0);
+            assert_eq!(cluster.seen(*number, MemberState::Suspect), 0);
+        }
     }
 }

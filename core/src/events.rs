@@ -1,7 +1,7 @@
 //! What the engine tells its host.
 
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Something the host may want to know. Taken with [`Engine::poll_event`](crate::Engine::poll_event).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +28,14 @@ pub enum Event {
         /// The incarnation that refutes.
         incarnation: Incarnation,
         /// When.
+        at: Instant,
+    },
+    /// This node was not run for so long that what it waited for proves nothing: it begins its
+    /// observations anew.
+    Stalled {
+        /// By how much it missed its deadline.
+        lasted: Duration,
+        /// When it noticed.
         at: Instant,
     },
     /// The goodbye has been sent: the host may close the socket.

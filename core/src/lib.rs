@@ -4,13 +4,21 @@
 
 pub mod config;
 pub mod coordinate;
+mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+#[cfg(unix)]
+pub mod io;
+mod membership;
 pub mod node;
 pub mod random;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod time;
+pub mod timer;
+pub mod wire;
 
 pub use config::{Config, Secret};
 pub use coordinate::{Coordinate, Rtt};

@@ -72,8 +72,15 @@ counters! {
     SuspicionsExpired, "suspicions_expired", "Suspicions that ended with the member dead.";
     Refutations, "refutations", "Times this node refuted news of its own failure.";
 
+    Stalls, "stalls", "Times this node was not run for so long that it began its observations anew.";
+
     DroppedTransmits, "dropped_transmits", "Datagrams not sent because the queue was full.";
     DroppedEvents, "dropped_events", "Events lost because the host did not take them.";
+
+    SendErrors, "send_errors", "Datagrams that the system refused to send.";
+    SendsDeferred, "sends_deferred", "Times that sending waited for room in the socket or the send slots.";
+    ReceiveErrors, "receive_errors", "Receive calls that the system failed.";
+    SocketOverflows, "socket_overflows", "Datagrams lost because the socket's receive buffer was full.";
 }
 
 /// The value of every [`Counter`].

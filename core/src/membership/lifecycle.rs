@@ -1,0 +1,465 @@
+//! The life of a member as this node sees it, and which news counts.
+//!
+//! ```text
+//!  gossip            two-way exchange          no answer            no refutation
+//!    v                      v                      v                      v
+//! Unconfirmed ----------> Alive <-----------> Suspect ----------------> Dead ---> forgotten
+//!    |  silent too long     |   refutation        |   higher incarnation  |
+//!    v                      +-------- goodbye: Left <---------------------+
+//! forgotten
+//! ```
+//!
+//! News is ordered by (generation, incarnation, state): a later run of the program beats everything said
+//! about an earlier one, a higher incarnation beats a lower, and at the same incarnation Left beats Dead
+//! beats Suspect beats Alive (SWIM, section 4.2). So stale "alive" never revives the dead, and
+//! a restart is never held back by the death of its predecessor. Hearsay makes a member known, not alive.
+
+use super::confirmation::Strategy;
+use super::probe::Purpose;
+use super::suspicion::{Suspicion, Terms};
+use super::table::{Identity, NONE, OWN_SLOT, Record};
+use super::{Context, Membership};
+use crate::effects::Timer;
+use crate::events::{Event, MemberEvent};
+use crate::node::{Incarnation, MemberState, Role};
+use crate::stats::Counter;
+use crate::time::Duration;
+use crate::wire::native::{Header, Message, Update, fingerprint};
+
+/// Incarnations rise by one per refutation, so a leap is forged or damaged.
+const INCARNATION_LEAP_MAX: u32 = 1_000;
+/// How often a worker introduces itself to a peer that has not answered.
+const INTRODUCTION_COUNT: u8 = 3;
+/// First attempts to confirm are spread over this much time per known peer, and at most a second.
+const CONFIRMATION_SPREAD: Duration = Duration::from_millis(1);
+const CONFIRMATION_SPREAD_MAX: Duration = Duration::from_secs(1);
+
+/// What a piece of news is worth against a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    Stale,
+    /// A leap that no node makes.
+    Implausible,
+    /// Same suspicion, perhaps by another accuser.
+    Confirmation,
+    Newer,
+    NewRun,
+}
+
+fn rank(state: MemberState) -> u8 {
+    match state {
+        MemberState::Unconfirmed | MemberState::Alive => 0,
+        MemberState::Suspect => 1,
+        MemberState::Dead => 2,
+        MemberState::Left | MemberState::Removed => 3,
+    }
+}
+
+fn worth(record: &Record, update: &Update) -> Worth {
+    if update.generation != record.generation {
+        let is_later = update.generation > record.generation;
+        return if is_later { Worth::NewRun } else { Worth::Stale };
+    }
+    let (told, known) = (update.incarnation.0, record.incarnation.0);
+    if told > known.saturating_add(INCARNATION_LEAP_MAX) {
+        Worth::Implausible
+    } else if record.state == MemberState::Left || told < known {
+        Worth::Stale
+    } else if told > known || rank(update.state) > rank(record.state) {
+        Worth::Newer
+    } else if update.state == MemberState::Suspect && record.state == MemberState::Suspect {
+        Worth::Confirmation
+    } else {
+        Worth::Stale
+    }
+}
+
+impl From<&Update> for Identity {
+    fn from(update: &Update) -> Identity {
+        Identity {
+            address: update.address,
+            generation: update.generation,
+            incarnation: update.incarnation,
+            role: update.role,
+            datacenter: update.datacenter,
+            health_score: update.health_score,
+        }
+    }
+}
+
+/// A message that came from an earlier run of its sender.
+#[derive(Debug)]
+pub(crate) struct StaleSender;
+
+impl Membership {
+    /// Learns from a message who sent it. `None` when the table has no room for the sender.
+    pub(crate) fn hear(
+        &mut self,
+        context: &mut Context,
+        message: &Message,
+    ) -> Result<Option<u32>, StaleSender> {
+        let header = &message.header;
+        let identity = sender_identity(message);
+        let slot = match self.table.find(header.sender) {
+            None => match self.discover(context, &identity) {
+                Some(slot) => slot,
+                None => return Ok(None),
+            },
+            Some(slot) => {
+                let record = self.table.get(slot);
+                if header.generation < record.generation {
+                    return Err(StaleSender);
+                }
+                if header.generation > record.generation {
+                    self.begin_run(context, slot, &identity);
+                } else {
+                    self.hear_known(context, slot, &identity);
+                }
+                slot
+            }
+        };
+        if header.recipient_generation == self.table.own().generation {
+            self.confirm(context, slot);
+        }
+        Ok(Some(slot))
+    }
+
+    fn hear_known(&mut self, context: &mut Context, slot: u32, identity: &Identity) {
+        let record = *self.table.get(slot);
+        let leap = identity.incarnation.0.saturating_sub(record.incarnation.0);
+        if leap > INCARNATION_LEAP_MAX {
+            context.effects.count(Counter::UpdatesRefused);
+            return;
+        }
+        let incarnation = identity.incarnation.max(record.incarnation);
+        let is_changed = record.role != identity.role
+            || record.health_score != identity.health_score
+            || *self.table.datacenter(slot) != identity.datacenter;
+        if leap > 0 && record.state != MemberState::Left {
+            self.refuted(context, slot, incarnation);
+        }
+        if is_changed && self.table.set_identity(slot, &Identity { incarnation, ..*identity }) {
+            context.effects.change(slot);
+        }
+    }
+
+    /// A peer not known so far: it becomes unconfirmed.
+    fn discover(&mut self, context: &mut Context, identity: &Identity) -> Option<u32> {
+        if self.table.is_full()
+            && let Some(oldest) = self.table.draw_oldest_departed(context.random)
+        {
+            context.effects.count(Counter::MembersEvicted);
+            self.forget(context, oldest);
+        }
+        let Ok(slot) = self.table.insert(identity, context.now) else {
+            context.effects.count(Counter::MembersRefused);
+            return None;
+        };
+        self.announce(context, slot);
+        self.gossip.push(slot);
+        self.begin_confirmation(context, slot);
+        Some(slot)
+    }
+
+    /// A known address speaks, or is spoken of, as a later run of its program.
+    fn begin_run(&mut self, context: &mut Context, slot: u32, identity: &Identity) {
+        if !self.table.set_identity(slot, identity) {
+            context.effects.count(Counter::MembersRefused);
+            return;
+        }
+        self.close_suspicion(context, slot);
+        context.tracker.forget(slot);
+        self.table.get_mut(slot).confirmation_attempts = 0;
+        self.table.set_state(slot, MemberState::Unconfirmed, context.now);
+        self.announce(context, slot);
+        self.gossip.push(slot);
+        self.begin_confirmation(context, slot);
+    }
+
+    fn begin_confirmation(&mut self, context: &mut Context, slot: u32) {
+        let spread = CONFIRMATION_SPREAD * self.table.peer_count() as u32;
+        let spread = spread.min(CONFIRMATION_SPREAD_MAX);
+        let wait = spread.mul_f64(context.random.unit());
+        context.effects.set_timer(Timer::Member(slot), context.now + wait);
+    }
+
+    /// Time to ask an unconfirmed peer again, or to forget it.
+    fn confirmation_expired(&mut self, context: &mut Context, slot: u32) {
+        let record = *self.table.get(slot);
+        if record.is_probed {
+            // A probe of its previous run is still open; its end decides nothing, so wait for it.
+            let wait = Duration::from_millis(context.config.probe_timeout_min_ms);
+            context.effects.set_timer(Timer::Member(slot), context.now + wait);
+            return;
+        }
+        let strategy = Strategy::of(record.role, context.config);
+        let introductions =
+            if self.table.own().role == Role::Worker { INTRODUCTION_COUNT } else { 0 };
+        if record.confirmation_attempts < strategy.attempts.max(introductions) {
+            self.table.get_mut(slot).confirmation_attempts += 1;
+            self.probe_member(context, slot, Purpose::Confirmation);
+            context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
+            return;
+        }
+        let rtt = context.tracker.rtt(slot, context.now);
+        let patience = strategy.effective_timeout(self.health.multiplier(), rtt);
+        if context.now - record.since >= patience {
+            self.forget(context, slot);
+        } else {
+            context.effects.set_timer(Timer::Member(slot), record.since + patience);
+        }
+    }
+
+    /// A two-way exchange took place.
+    pub(crate) fn confirm(&mut self, context: &mut Context, slot: u32) {
+        if self.table.get(slot).state == MemberState::Unconfirmed {
+            context.effects.clear_timer(Timer::Member(slot));
+            self.become_alive(context, slot);
+        }
+    }
+
+    fn become_alive(&mut self, context: &mut Context, slot: u32) {
+        let was_active = self.table.get(slot).state.is_active();
+        self.table.set_state(slot, MemberState::Alive, context.now);
+        if !was_active {
+            self.probe_order.insert(slot, &self.table, context.random);
+        }
+        self.announce(context, slot);
+        self.gossip.push(slot);
+    }
+
+    /// The member itself raised its incarnation: it lives.
+    fn refuted(&mut self, context: &mut Context, slot: u32, incarnation: Incarnation) {
+        self.table.get_mut(slot).incarnation = incarnation;
+        self.gossip.push(slot);
+        match self.table.get(slot).state {
+            MemberState::Suspect => {
+                context.effects.count(Counter::SuspicionsRefuted);
+                self.close_suspicion(context, slot);
+                self.become_alive(context, slot);
+            }
+            MemberState::Dead => {
+                context.effects.clear_timer(Timer::Member(slot));
+                self.become_alive(context, slot);
+            }
+            _ => context.effects.change(slot),
+        }
+    }
+
+    /// News of a member, from gossip or a table.
+    pub(crate) fn apply(&mut self, context: &mut Context, update: &Update) {
+        context.effects.count(Counter::UpdatesReceived);
+        if update.address == self.table.own().address {
+            self.apply_to_self(context, update);
+            return;
+        }
+        let Some(slot) = self.table.find(update.address) else {
+            if rank(update.state) >= rank(MemberState::Dead) {
+                // The death of a stranger is no news, and its record would only take room.
+                context.effects.count(Counter::UpdatesStale);
+            } else if update.address.is_reachable() {
+                self.discover(context, &update.into());
+            } else {
+                context.effects.count(Counter::UpdatesRefused);
+            }
+            return;
+        };
+        match worth(self.table.get(slot), update) {
+            Worth::Stale => context.effects.count(Counter::UpdatesStale),
+            Worth::Implausible => context.effects.count(Counter::UpdatesRefused),
+            Worth::Confirmation => self.suspect(context, slot, update.accuser),
+            Worth::NewRun => self.apply_new_run(context, slot, update),
+            Worth::Newer => self.apply_newer(context, slot, update),
+        }
+    }
+
+    fn apply_new_run(&mut self, context: &mut Context, slot: u32, update: &Update) {
+        let is_over = rank(update.state) >= rank(MemberState::Dead);
+        if is_over && self.table.get(slot).state == MemberState::Unconfirmed {
+            self.forget(context, slot);
+        } else if is_over && self.table.set_identity(slot, &update.into()) {
+            self.depart(context, slot, update.state);
+        } else if !is_over {
+            self.begin_run(context, slot, &update.into());
+        }
+    }
+
+    fn apply_newer(&mut self, context: &mut Context, slot: u32, update: &Update) {
+        let record = *self.table.get(slot);
+        if record.state == MemberState::Unconfirmed {
+            match update.state {
+                MemberState::Dead | MemberState::Left => self.forget(context, slot),
+                _ => self.table.get_mut(slot).incarnation = update.incarnation,
+            }
+            return;
+        }
+        match update.state {
+            MemberState::Alive | MemberState::Unconfirmed => {
+                self.refuted(context, slot, update.incarnation);
+            }
+            MemberState::Suspect => {
+                if record.state == MemberState::Dead {
+                    // It refuted its death since, and is doubted again.
+                    self.refuted(context, slot, update.incarnation);
+                }
+                self.close_suspicion(context, slot);
+                self.table.get_mut(slot).incarnation = update.incarnation;
+                self.suspect(context, slot, update.accuser);
+                self.recheck(context, slot);
+            }
+            MemberState::Dead | MemberState::Left => {
+                self.table.get_mut(slot).incarnation = update.incarnation;
+                self.depart(context, slot, update.state);
+            }
+            MemberState::Removed => unreachable!("the parser refuses it"),
+        }
+    }
+
+    /// Somebody speaks of this node. False news of a failure is refuted.
+    fn apply_to_self(&mut self, context: &mut Context, update: &Update) {
+        let own = *self.table.own();
+        if self.is_leaving() || update.generation < own.generation {
+            context.effects.count(Counter::UpdatesStale);
+            return;
+        }
+        if update.generation > own.generation {
+            // A record of a run later than this one can only come from a clock that was set back before
+            // this run began. Continuing its numbers keeps this node from being stale for ever.
+            self.table.get_mut(OWN_SLOT).generation.0 = update.generation.0.saturating_add(1);
+        } else {
+            let leap = update.incarnation.0.saturating_sub(own.incarnation.0);
+            if leap > INCARNATION_LEAP_MAX {
+                context.effects.count(Counter::UpdatesRefused);
+                return;
+            }
+            let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
+            if !is_accusation && leap == 0 {
+                context.effects.count(Counter::UpdatesStale);
+                return;
+            }
+            self.health.worsen(u8::from(is_accusation));
+            self.table.get_mut(OWN_SLOT).incarnation = update.incarnation.next();
+        }
+        let incarnation = self.table.own().incarnation;
+        context.effects.count(Counter::Refutations);
+        context.effects.emit(Event::Refuted { incarnation, at: context.now });
+        context.effects.change(OWN_SLOT);
+        self.gossip.push(OWN_SLOT);
+    }
+
+    /// An active member did not answer somebody.
+    pub(crate) fn suspect(&mut self, context: &mut Context, slot: u32, accuser: u32) {
+        let record = *self.table.get(slot);
+        if record.suspicion != NONE {
+            let suspicion = self.suspicions.get_mut(record.suspicion);
+            if suspicion.confirm(accuser) {
+                let deadline = suspicion.deadline();
+                context.effects.set_timer(Timer::Member(slot), deadline);
+                self.gossip.push(slot);
+            }
+            return;
+        }
+        let suspicion = Suspicion::new(context.now, accuser, self.terms(context, slot));
+        context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
+        context.effects.count(Counter::SuspicionsStarted);
+        self.table.get_mut(slot).suspicion = self.suspicions.open(suspicion);
+        if record.state != MemberState::Suspect {
+            self.table.set_state(slot, MemberState::Suspect, context.now);
+            self.announce(context, slot);
+        }
+        self.gossip.push(slot);
+    }
+
+    /// AD-35: base time x latency x health x confidence.
+    fn terms(&self, context: &Context, slot: u32) -> Terms {
+        let config = context.config;
+        let rtt = context.tracker.rtt(slot, context.now);
+        let latency = rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0));
+        let coordinate = context.tracker.peer_coordinate(slot);
+        let confidence = coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0);
+        let terms = Terms::new(
+            self.table.active_count() + 1,
+            config.probe_interval(),
+            config.suspicion_min_factor,
+            config.suspicion_max_factor,
+            config.indirect_probe_count,
+        );
+        terms.stretched(latency * f64::from(self.health.multiplier()) * confidence)
+    }
+
+    fn close_suspicion(&mut self, context: &mut Context, slot: u32) {
+        let record = self.table.get_mut(slot);
+        let place = std::mem::replace(&mut record.suspicion, NONE);
+        if place != NONE {
+            self.suspicions.close(place);
+            context.effects.clear_timer(Timer::Member(slot));
+        }
+    }
+
+    /// A member died or left; its record stays for a while, so that late news is recognised.
+    fn depart(&mut self, context: &mut Context, slot: u32, state: MemberState) {
+        self.close_suspicion(context, slot);
+        self.table.set_state(slot, state, context.now);
+        let retention = Duration::from_millis(context.config.dead_retention_ms);
+        context.effects.set_timer(Timer::Member(slot), context.now + retention);
+        self.announce(context, slot);
+        self.gossip.push(slot);
+    }
+
+    fn forget(&mut self, context: &mut Context, slot: u32) {
+        let event = self.member_event(context, slot);
+        self.table.remove(slot);
+        let removed = MemberEvent { state: MemberState::Removed, ..event };
+        context.effects.emit(Event::Member(removed));
+        context.effects.clear_timer(Timer::Member(slot));
+        self.gossip.remove(slot);
+        context.tracker.forget(slot);
+        context.effects.change(slot);
+    }
+
+    /// What a member's state waited for has come.
+    pub(crate) fn member_expired(&mut self, context: &mut Context, slot: u32) {
+        match self.table.get(slot).state {
+            MemberState::Unconfirmed => self.confirmation_expired(context, slot),
+            MemberState::Suspect => {
+                context.effects.count(Counter::SuspicionsExpired);
+                self.depart(context, slot, MemberState::Dead);
+            }
+            MemberState::Dead | MemberState::Left => self.forget(context, slot),
+            MemberState::Alive | MemberState::Removed => {
+                unreachable!("a member without a deadline has no timer")
+            }
+        }
+    }
+
+    /// Tells the host what a member is now.
+    pub(crate) fn announce(&mut self, context: &mut Context, slot: u32) {
+        let event = self.member_event(context, slot);
+        context.effects.emit(Event::Member(event));
+        context.effects.change(slot);
+    }
+
+    fn member_event(&self, context: &Context, slot: u32) -> MemberEvent {
+        let record = self.table.get(slot);
+        MemberEvent {
+            address: record.address,
+            state: record.state,
+            generation: record.generation,
+            incarnation: record.incarnation,
+            role: record.role,
+            datacenter: *self.table.datacenter(slot),
+            at: context.now,
+        }
+    }
+
+    pub(crate) fn own_fingerprint(&self) -> u32 {
+        let own = self.table.own();
+        fingerprint(own.address, own.generation)
+    }
+}
+
+fn sender_identity(message: &Message) -> Identity {
+    let Header { sender, generation, incarnation, role, health_score, .. } = message.header;
+    let datacenter = message.datacenter;
+    Identity { address: sender, generation, incarnation, role, datacenter, health_score }
+}

@@ -1,0 +1,317 @@
+//! Membership: who is in the cluster, who is alive, and how everybody learns of it.
+//!
+//! SWIM (Das, Gupta, Motivala, DSN 2002) with Lifeguard's local health and suspicion (Dadgar, Phillips,
+//! Currey, 2017) and the roles, confirmation and adaptive timeouts of AD-29, AD-30 and AD-35. Each file
+//! holds one concern, its data first and then what it adds to [`Membership`].
+
+pub(crate) mod confirmation;
+pub(crate) mod gossip;
+pub(crate) mod health;
+pub(crate) mod lifecycle;
+pub(crate) mod probe;
+pub(crate) mod suspicion;
+pub(crate) mod sync;
+pub(crate) mod table;
+
+use crate::config::Config;
+use crate::coordinate::{Coordinate, Tracker};
+use crate::effects::{Effects, Outgoing, Timer};
+use crate::node::{Address, Generation, MemberState};
+use crate::random::Random;
+use crate::stats::Counter;
+use crate::time::{Duration, Instant};
+use crate::wire::native::{Header, Kind, Message, MessageWriter, Update};
+use gossip::GossipQueue;
+use health::LocalHealth;
+use probe::{ProbeOrder, Probes};
+use suspicion::{Suspicions, log10};
+use sync::Presence;
+use table::{Identity, MemberTable, NONE, OWN_SLOT};
+
+/// Marks a gossip message that is worth sending without any news.
+pub(crate) const GREETING: u32 = 1;
+/// Most updates that one datagram can carry: the smallest takes 39 bytes.
+const UPDATE_COUNT_MAX: usize = 36;
+
+/// What a handler may look at and act on besides the membership itself.
+pub(crate) struct Context<'a> {
+    pub now: Instant,
+    pub config: &'a Config,
+    pub random: &'a mut Random,
+    pub tracker: &'a mut Tracker,
+    pub effects: &'a mut Effects,
+}
+
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub table: MemberTable,
+    gossip: GossipQueue,
+    suspicions: Suspicions,
+    probes: Probes,
+    probe_order: ProbeOrder,
+    health: LocalHealth,
+    presence: Presence,
+    gossip_factor: u32,
+}
+
+impl Membership {
+    /// A cluster of one.
+    pub fn new(context: &mut Context) -> Membership {
+        let Config { advertise, generation, role, datacenter, .. } = *context.config;
+        let own = Identity {
+            address: advertise,
+            generation,
+            incarnation: Default::default(),
+            role,
+            datacenter,
+            health_score: 0,
+        };
+        let hash_key = context.random.next_u64();
+        let capacity = context.config.member_capacity;
+        let membership = Membership {
+            table: MemberTable::new(&own, capacity, hash_key, context.now),
+            gossip: GossipQueue::new(),
+            suspicions: Suspicions::default(),
+            probes: Probes::new(context.config.probe_capacity, context.random),
+            probe_order: ProbeOrder::default(),
+            health: LocalHealth::default(),
+            presence: Presence::default(),
+            gossip_factor: context.config.gossip_factor,
+        };
+        let offset = context.config.probe_interval().mul_f64(context.random.unit());
+        context.effects.set_timer(Timer::ProbeRound, context.now + offset);
+        membership.schedule_sync(context);
+        context.effects.change(OWN_SLOT);
+        membership
+    }
+
+    pub fn health_score(&self) -> u8 {
+        self.health.score()
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.presence.is_gone
+    }
+
+    /// Acts on a message that was opened and parsed.
+    pub fn handle_message(
+        &mut self,
+        context: &mut Context,
+        source: Address,
+        message: &Message,
+        received_at: Instant,
+    ) {
+        let header = &message.header;
+        let own = self.table.own().address;
+        let for_any = header.recipient == Address::UNSPECIFIED && header.kind == Kind::SyncRequest;
+        if header.recipient != own && !for_any {
+            context.effects.count(Counter::DroppedMisdirected);
+            return;
+        }
+        if header.sender == own {
+            context.effects.count(Counter::DroppedOwn);
+            return;
+        }
+        let Ok(slot) = self.hear(context, message) else {
+            context.effects.count(Counter::DroppedStaleSender);
+            return;
+        };
+        for update in message.updates() {
+            self.apply(context, &update);
+        }
+        // An update in the same message may have spoken of its sender.
+        let slot = slot.filter(|&slot| self.table.find(header.sender) == Some(slot));
+        self.dispatch(context, source, slot, message, received_at);
+        self.settle(context);
+    }
+
+    fn dispatch(
+        &mut self,
+        context: &mut Context,
+        source: Address,
+        slot: Option<u32>,
+        message: &Message,
+        received_at: Instant,
+    ) {
+        let header = &message.header;
+        let coordinate = message.coordinate.as_ref();
+        if let (Some(slot), Some(coordinate)) = (slot, coordinate)
+            && header.kind != Kind::Ack
+        {
+            self.note_coordinate(context, slot, coordinate, None);
+        }
+        match header.kind {
+            Kind::Probe => self.answer_probe(context, source, header),
+            Kind::Ack => self.acked(context, slot, header, coordinate, received_at),
+            Kind::IndirectProbe => self.help(context, source, header),
+            Kind::IndirectAck => self.acked_indirectly(context, header),
+            Kind::Nack => self.nacked(context, header),
+            Kind::SyncRequest => self.answer_sync(context, source, header),
+            Kind::SyncReply => self.synced(context, source, slot, header),
+            Kind::Gossip => {}
+        }
+    }
+
+    /// Remembers where a peer says it is and, after a probe, how far it was.
+    fn note_coordinate(
+        &mut self,
+        context: &mut Context,
+        slot: u32,
+        coordinate: &Coordinate,
+        round_trip: Option<Duration>,
+    ) {
+        use crate::coordinate::Refusal;
+        match context.tracker.observe(slot, coordinate, round_trip, context.now) {
+            Ok(()) if round_trip.is_some() => {
+                context.effects.count(Counter::CoordinatesUpdated);
+                context.effects.change(slot);
+                context.effects.change(OWN_SLOT);
+            }
+            Ok(()) => {}
+            Err(Refusal::Coordinate | Refusal::Dimension | Refusal::Contradiction) => {
+                context.effects.count(Counter::CoordinatesRefused);
+            }
+            Err(Refusal::RoundTrip | Refusal::Time | Refusal::Rate) => {
+                context.effects.count(Counter::RoundTripsRefused);
+            }
+        }
+    }
+
+    /// Acts on a deadline.
+    pub fn handle_timer(&mut self, context: &mut Context, timer: Timer) {
+        match timer {
+            Timer::ProbeRound => self.probe_round(context),
+            Timer::GossipRound => self.gossip_round(context),
+            Timer::SyncRound => self.sync_round(context),
+            Timer::JoinRound => self.join_round(context),
+            Timer::LeaveRound => self.leave_round(context),
+            Timer::Probe(place) => self.probe_expired(context, place),
+            Timer::Member(slot) => self.member_expired(context, slot),
+        }
+    }
+
+    /// Makes sure that news does not wait for a probe to carry it.
+    pub fn settle(&mut self, context: &mut Context) {
+        let is_due = !self.gossip.is_empty() && self.table.active_count() > 0;
+        if is_due && !context.effects.is_timer_set(Timer::GossipRound) {
+            let interval = Duration::from_millis(context.config.gossip_interval_ms);
+            context.effects.set_timer(Timer::GossipRound, context.now + interval);
+        }
+    }
+
+    fn gossip_round(&mut self, context: &mut Context) {
+        let fanout = context.config.gossip_fanout;
+        for &slot in self.table.sample_active(fanout, OWN_SLOT, context.random).slots() {
+            context.effects.transmit(Outgoing::new(Kind::Gossip, self.table.get(slot).address));
+        }
+    }
+
+    /// Whether a queued datagram still has a purpose.
+    pub fn is_worth_sending(&self, outgoing: &Outgoing) -> bool {
+        let is_plain_gossip = outgoing.kind == Kind::Gossip && outgoing.parameter != GREETING;
+        !(is_plain_gossip && self.gossip.is_empty() && !self.is_leaving())
+    }
+
+    /// The fixed part of an outgoing message.
+    pub fn header(&self, outgoing: &Outgoing) -> Header {
+        let own = self.table.own();
+        let recipient = self.table.find(outgoing.recipient).map(|slot| self.table.get(slot));
+        // Only a run that we have heard ourselves may take this as proof of a two-way exchange.
+        let heard = recipient.filter(|record| record.state != MemberState::Unconfirmed);
+        Header {
+            kind: outgoing.kind,
+            sequence: outgoing.sequence,
+            sender: own.address,
+            generation: own.generation,
+            incarnation: own.incarnation,
+            role: own.role,
+            health_score: self.health.score(),
+            recipient: outgoing.recipient,
+            recipient_generation: heard.map_or(Generation(0), |record| record.generation),
+            subject: outgoing.subject,
+            parameter: outgoing.parameter,
+        }
+    }
+
+    /// Fills the room that is left with updates, those that matter most to the recipient first.
+    pub fn write_updates(
+        &mut self,
+        outgoing: &Outgoing,
+        writer: &mut MessageWriter,
+        effects: &mut Effects,
+        now: Instant,
+    ) {
+        if outgoing.kind == Kind::Probe {
+            self.probes.note_sent(outgoing.sequence, now);
+        }
+        if self.is_leaving() {
+            writer.push_update(&self.update(OWN_SLOT, 0));
+        }
+        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
+        if let Some(slot) = self.table.find(outgoing.recipient)
+            && matches!(self.table.get(slot).state, MemberState::Suspect | MemberState::Dead)
+        {
+            writer.push_update(&self.update(slot, 0));
+        }
+        if outgoing.kind == Kind::SyncReply {
+            self.write_page(outgoing.parameter, writer);
+        } else {
+            self.write_gossip(writer);
+        }
+        effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    fn write_page(&self, first: u32, writer: &mut MessageWriter) {
+        let mut next = 0;
+        for slot in first..self.table.slot_count() {
+            if self.table.occupied(slot).is_some() && !writer.push_update(&self.update(slot, 0)) {
+                next = slot;
+                break;
+            }
+        }
+        writer.set_parameter(next);
+    }
+
+    fn write_gossip(&mut self, writer: &mut MessageWriter) {
+        let limit = self.transmission_limit();
+        let mut sent = [None; UPDATE_COUNT_MAX];
+        let mut count = 0;
+        while count < UPDATE_COUNT_MAX {
+            let Some(taken) = self.gossip.take() else { break };
+            if !writer.push_update(&self.update(taken.slot, taken.sent)) {
+                self.gossip.put_back_unsent(taken);
+                break;
+            }
+            sent[count] = Some(taken);
+            count += 1;
+        }
+        for taken in sent.into_iter().flatten() {
+            self.gossip.put_back_sent(taken, limit);
+        }
+    }
+
+    /// SWIM, section 4.1: lambda log n.
+    fn transmission_limit(&self) -> usize {
+        let members = self.table.active_count() + 2;
+        (f64::from(self.gossip_factor) * log10(members)).ceil() as usize
+    }
+
+    /// The news of a member, as its record stands.
+    fn update(&self, slot: u32, sent: u8) -> Update {
+        let record = self.table.get(slot);
+        let accuser = match record.suspicion {
+            NONE => 0,
+            place => self.suspicions.get(place).accuser_to_tell(sent),
+        };
+        Update {
+            address: record.address,
+            generation: record.generation,
+            incarnation: record.incarnation,
+            state: record.state,
+            role: record.role,
+            health_score: if slot == OWN_SLOT { self.health.score() } else { record.health_score },
+            datacenter: *self.table.datacenter(slot),
+            accuser,
+        }
+    }
+}

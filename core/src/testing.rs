@@ -1,0 +1,176 @@
+//! A handful of engines on a perfect network with a virtual clock: the vocabulary of the engine's tests.
+//! The simulator crate has the imperfect ones.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, DATAGRAM_SIZE_MAX, Secret};
+use crate::engine::Engine;
+use crate::events::Event;
+use crate::node::{Address, Generation, MemberState, Role};
+use crate::time::{Duration, Instant};
+
+const ONE_WAY: Duration = Duration::from_micros(150);
+
+pub(crate) fn address(number: u16) -> Address {
+    format!("10.0.0.1:{}", 7_000 + number).parse().unwrap()
+}
+
+pub(crate) fn config(number: u16) -> Config {
+    let mut config = Config::new(address(number), Secret::new([7; 32]).unwrap());
+    config.generation = Generation(1);
+    config
+}
+
+/// Engines that exchange datagrams. Their number is also their port.
+pub(crate) struct Cluster {
+    pub now: Instant,
+    pub engines: BTreeMap<u16, Engine>,
+    pub events: Vec<(u16, Event)>,
+    /// Datagrams under way, by arrival and order of sending.
+    in_flight: BTreeMap<(Instant, u64), (Address, Address, Vec<u8>)>,
+    sent: u64,
+    /// A digest of every byte sent, in order.
+    pub trace: u64,
+    /// Directions in which nothing arrives.
+    pub cut: Vec<(Address, Address)>,
+}
+
+impl Cluster {
+    pub fn new() -> Cluster {
+        Cluster {
+            now: Instant::from_millis(1_000),
+            engines: BTreeMap::new(),
+            events: Vec::new(),
+            in_flight: BTreeMap::new(),
+            sent: 0,
+            trace: 0,
+            cut: Vec::new(),
+        }
+    }
+
+    /// A cluster in which everybody has joined through node 0 and knows everybody.
+    pub fn formed(count: u16, role: Role) -> Cluster {
+        let mut cluster = Cluster::new();
+        for number in 0..count {
+            cluster.start(number, Config { role, ..config(number) });
+        }
+        cluster.run_for(Duration::from_secs(5));
+        cluster
+    }
+
+    pub fn start(&mut self, number: u16, config: Config) {
+        let seed = u64::from(number) + 100 * config.generation.0;
+        let mut engine = Engine::new(config, seed, self.now).unwrap();
+        if number > 0 {
+            engine.join(self.now, &[address(0)]).unwrap();
+        }
+        self.engines.insert(number, engine);
+        self.drain(number);
+    }
+
+    pub fn engine(&mut self, number: u16) -> &mut Engine {
+        self.engines.get_mut(&number).unwrap()
+    }
+
+    /// Takes a node off the network without a word.
+    pub fn kill(&mut self, number: u16) {
+        self.engines.remove(&number);
+    }
+
+    pub fn leave(&mut self, number: u16) {
+        let now = self.now;
+        self.engine(number).leave(now).unwrap();
+        self.drain(number);
+    }
+
+    /// What `observer` thinks of `subject`.
+    pub fn state(&self, observer: u16, subject: u16) -> Option<MemberState> {
+        let engine = &self.engines[&observer];
+        engine.member(address(subject), self.now).map(|member| member.state)
+    }
+
+    /// Whether every running node thinks this of `subject`, itself excepted.
+    pub fn all_see(&self, subject: u16, state: MemberState) -> bool {
+        let mut observers = self.engines.keys().filter(|&&observer| observer != subject);
+        observers.all(|&observer| self.state(observer, subject) == Some(state))
+    }
+
+    pub fn is_full_mesh(&self) -> bool {
+        self.engines.keys().all(|&subject| self.all_see(subject, MemberState::Alive))
+    }
+
+    /// Events about `subject` in the state, by anybody.
+    pub fn seen(&self, subject: u16, state: MemberState) -> usize {
+        let is_it = |event: &Event| {
+            matches!(event, Event::Member(member)
+                if member.address == address(subject) && member.state == state)
+        };
+        self.events.iter().filter(|(_, event)| is_it(event)).count()
+    }
+
+    /// Hands a datagram to a node as if the network had brought it.
+    pub fn deliver(&mut self, target: u16, source: Address, bytes: &mut [u8]) {
+        let now = self.now;
+        self.engine(target).handle_datagram(now, source, bytes);
+        self.drain(target);
+    }
+
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Runs until the condition holds; panics when it has not after `limit`.
+    pub fn run_until(&mut self, limit: Duration, condition: impl Fn(&Cluster) -> bool) -> Duration {
+        let start = self.now;
+        while !condition(self) {
+            assert!(self.now - start < limit, "not reached within {limit:?}");
+            self.run_for(Duration::from_millis(10));
+        }
+        self.now - start
+    }
+
+    fn step(&mut self, end: Instant) -> bool {
+        let arrival = self.in_flight.keys().next().map(|&(at, _)| at);
+        let deadlines = self.engines.iter();
+        let deadline =
+            deadlines.filter_map(|(&number, engine)| Some((engine.poll_timeout()?, number))).min();
+        match (arrival, deadline) {
+            (Some(at), deadline) if at <= end && deadline.is_none_or(|(due, _)| at <= due) => {
+                self.now = self.now.max(at);
+                let (_, (source, target, mut bytes)) = self.in_flight.pop_first().unwrap();
+                let number = target.port() - 7_000;
+                let is_cut = self.cut.contains(&(source, target));
+                if !is_cut && self.engines.contains_key(&number) && target == address(number) {
+                    self.deliver(number, source, &mut bytes);
+                }
+                true
+            }
+            (_, Some((due, number))) if due <= end => {
+                self.now = self.now.max(due);
+                let now = self.now;
+                self.engine(number).handle_timeout(now);
+                self.drain(number);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn drain(&mut self, number: u16) {
+        let (now, source) = (self.now, address(number));
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        while let Some(transmit) = self.engine(number).poll_transmit(now, &mut buffer) {
+            let bytes = buffer[..transmit.size].to_vec();
+            for &byte in &bytes {
+                self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            }
+            self.sent += 1;
+            self.in_flight.insert((now + ONE_WAY, self.sent), (source, transmit.target, bytes));
+        }
+        while let Some(event) = self.engine(number).poll_event() {
+            self.events.push((number, event));
+        }
+    }
+}

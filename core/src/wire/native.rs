@@ -1,0 +1,481 @@
+//! The native message: a fixed little-endian layout, read where it lies.
+//!
+//! ```text
+//! header 92 | coordinate 44, if flagged | datacenter name 1..31 | updates, each 38 + datacenter name
+//! ```
+//!
+//! Every message introduces its sender completely (address, generation, incarnation, role, datacenter,
+//! health, coordinate), so any single datagram is enough to know a peer. What room is left carries member
+//! updates (SWIM, section 4.1: piggyback). [`Message::parse`] checks the whole message before the first
+//! field is used: there is no state from half a message.
+
+use zerocopy::little_endian::{F32, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::coordinate::{Coordinate, DIMENSIONS};
+use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
+
+/// What a message asks or answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Are you there? Answered with [`Kind::Ack`].
+    Probe = 1,
+    /// I am here.
+    Ack = 2,
+    /// Probe the subject for me. Answered with [`Kind::IndirectAck`] or [`Kind::Nack`].
+    IndirectProbe = 3,
+    /// The subject answered me.
+    IndirectAck = 4,
+    /// The subject did not answer me either (Lifeguard, section IV-A).
+    Nack = 5,
+    /// Tell me your members from the slot in the parameter on; the way to join. Answered with [`Kind::SyncReply`].
+    SyncRequest = 6,
+    /// A page of members; the parameter says where the next begins, 0 that there is none.
+    SyncReply = 7,
+    /// Nothing but updates. Not answered.
+    Gossip = 8,
+}
+
+impl Kind {
+    fn from_wire(number: u8) -> Option<Kind> {
+        use Kind::*;
+        let kinds = [Probe, Ack, IndirectProbe, IndirectAck, Nack, SyncRequest, SyncReply, Gossip];
+        kinds.get(usize::from(number).checked_sub(1)?).copied()
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct WireAddress {
+    ip: [u8; 16],
+    port: U16,
+}
+
+impl From<Address> for WireAddress {
+    fn from(address: Address) -> WireAddress {
+        WireAddress { ip: *address.ip_bytes(), port: U16::new(address.port()) }
+    }
+}
+
+impl WireAddress {
+    fn address(self) -> Address {
+        Address::from_parts(self.ip, self.port.get())
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireHeader {
+    kind: u8,
+    flags: u8,
+    role: u8,
+    health_score: u8,
+    sequence: U32,
+    generation: U64,
+    recipient_generation: U64,
+    incarnation: U32,
+    parameter: U32,
+    sender: WireAddress,
+    recipient: WireAddress,
+    subject: WireAddress,
+    update_count: u8,
+    datacenter_size: u8,
+    reserved: U32,
+}
+
+const HAS_COORDINATE: u8 = 1;
+const _: () = assert!(size_of::<WireHeader>() == 92);
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireCoordinate {
+    vector: [F32; DIMENSIONS],
+    height: F32,
+    adjustment: F32,
+    error: F32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireUpdate {
+    address: WireAddress,
+    generation: U64,
+    incarnation: U32,
+    accuser: U32,
+    state: u8,
+    role: u8,
+    health_score: u8,
+    datacenter_size: u8,
+}
+
+const _: () = assert!(size_of::<WireUpdate>() == 38);
+
+/// The fixed part of a message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Header {
+    /// What is asked or answered.
+    pub kind: Kind,
+    /// Pairs an answer with its question.
+    pub sequence: u32,
+    /// Where the sender is reached.
+    pub sender: Address,
+    /// Which run of the sender's program.
+    pub generation: Generation,
+    /// The sender's incarnation.
+    pub incarnation: Incarnation,
+    /// The sender's role.
+    pub role: Role,
+    /// The sender's local health score.
+    pub health_score: u8,
+    /// Whom the message is for; unspecified when the sender knows only a seed's address.
+    pub recipient: Address,
+    /// Which run of the recipient the sender has heard from itself, 0 when none: the second half of
+    /// a two-way exchange, and stale after the recipient restarted.
+    pub recipient_generation: Generation,
+    /// Whom an indirect probe is about.
+    pub subject: Address,
+    /// For a page of members, where it begins or the next one will; for an indirect probe, how long the
+    /// asking node waits, in ms; 0 otherwise.
+    pub parameter: u32,
+}
+
+/// News of one member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// Where the member is reached.
+    pub address: Address,
+    /// Which run of its program.
+    pub generation: Generation,
+    /// The incarnation the news is about.
+    pub incarnation: Incarnation,
+    /// What it is said to be.
+    pub state: MemberState,
+    /// What it does.
+    pub role: Role,
+    /// Its local health score.
+    pub health_score: u8,
+    /// Where it runs.
+    pub datacenter: DatacenterName,
+    /// The [fingerprint](fingerprint) of the node that suspects it, so that confirmations by different
+    /// nodes are told apart wherever they arrive from; 0 for other news.
+    pub accuser: u32,
+}
+
+/// A short name for a run of a node, for telling accusers apart.
+pub fn fingerprint(address: Address, generation: Generation) -> u32 {
+    let (low, high) = address.ip_bytes().split_at(8);
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("half of sixteen"));
+    let mut mixed = generation.0 ^ u64::from(address.port()).rotate_left(48);
+    for half in [word(low), word(high)] {
+        mixed = (mixed ^ half).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^= mixed >> 29;
+    }
+    // 0 stands for "nobody".
+    ((mixed >> 32) as u32).max(1)
+}
+
+/// A message that does not follow the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// A parsed message; the updates still lie in the datagram.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// The fixed part.
+    pub header: Header,
+    /// Where the sender runs.
+    pub datacenter: DatacenterName,
+    /// Where the sender is in the latency space.
+    pub coordinate: Option<Coordinate>,
+    updates: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When any byte of it breaks the format, down to the last update.
+    pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, Malformed> {
+        let (wire, rest) = WireHeader::ref_from_prefix(bytes).map_err(|_| Malformed)?;
+        let header = Header {
+            kind: Kind::from_wire(wire.kind).ok_or(Malformed)?,
+            sequence: wire.sequence.get(),
+            sender: wire.sender.address(),
+            generation: Generation(wire.generation.get()),
+            incarnation: Incarnation(wire.incarnation.get()),
+            role: Role::from_wire(wire.role).ok_or(Malformed)?,
+            health_score: wire.health_score,
+            recipient: wire.recipient.address(),
+            recipient_generation: Generation(wire.recipient_generation.get()),
+            subject: wire.subject.address(),
+            parameter: wire.parameter.get(),
+        };
+        if !header.sender.is_reachable() || wire.flags & !HAS_COORDINATE != 0 {
+            return Err(Malformed);
+        }
+        let (coordinate, rest) = match wire.flags & HAS_COORDINATE {
+            0 => (None, rest),
+            _ => {
+                let (wire, rest) = WireCoordinate::ref_from_prefix(rest).map_err(|_| Malformed)?;
+                (Some(read_coordinate(wire)), rest)
+            }
+        };
+        let (datacenter, updates) = read_name(rest, wire.datacenter_size)?;
+        let mut unread = updates;
+        for _ in 0..wire.update_count {
+            (_, unread) = read_update(unread)?;
+        }
+        if !unread.is_empty() {
+            return Err(Malformed);
+        }
+        Ok(Message { header, datacenter, coordinate, updates })
+    }
+
+    /// The member updates, in order of importance to the sender.
+    pub fn updates(&self) -> impl Iterator<Item = Update> + use<'a> {
+        let mut unread = self.updates;
+        std::iter::from_fn(move || {
+            let (update, rest) = read_update(unread).ok()?;
+            unread = rest;
+            Some(update)
+        })
+    }
+}
+
+fn read_coordinate(wire: &WireCoordinate) -> Coordinate {
+    Coordinate {
+        vector: wire.vector.map(|component| f64::from(component.get())),
+        height: f64::from(wire.height.get()),
+        adjustment: f64::from(wire.adjustment.get()),
+        error: f64::from(wire.error.get()),
+    }
+}
+
+fn read_name(bytes: &[u8], size: u8) -> Result<(DatacenterName, &[u8]), Malformed> {
+    let (name, rest) = bytes.split_at_checked(usize::from(size)).ok_or(Malformed)?;
+    Ok((DatacenterName::from_bytes(name).ok_or(Malformed)?, rest))
+}
+
+fn read_update(bytes: &[u8]) -> Result<(Update, &[u8]), Malformed> {
+    let (wire, rest) = WireUpdate::ref_from_prefix(bytes).map_err(|_| Malformed)?;
+    let (datacenter, rest) = read_name(rest, wire.datacenter_size)?;
+    let state = MemberState::ALL.get(usize::from(wire.state)).copied().ok_or(Malformed)?;
+    if state == MemberState::Removed {
+        return Err(Malformed);
+    }
+    let update = Update {
+        address: wire.address.address(),
+        generation: Generation(wire.generation.get()),
+        incarnation: Incarnation(wire.incarnation.get()),
+        state,
+        role: Role::from_wire(wire.role).ok_or(Malformed)?,
+        health_score: wire.health_score,
+        datacenter,
+        accuser: wire.accuser.get(),
+    };
+    Ok((update, rest))
+}
+
+/// Writes one message into the buffer it will be sent from.
+#[derive(Debug)]
+pub struct MessageWriter<'a> {
+    buffer: &'a mut [u8],
+    size: usize,
+    update_count: u8,
+}
+
+impl<'a> MessageWriter<'a> {
+    /// Begins a message. `buffer` is as large as the message may become.
+    ///
+    /// # Panics
+    /// When the buffer has no room for a message without updates.
+    pub fn new(
+        buffer: &'a mut [u8],
+        header: &Header,
+        datacenter: &DatacenterName,
+        coordinate: &Coordinate,
+    ) -> MessageWriter<'a> {
+        let name = datacenter.as_bytes();
+        let wire = WireHeader {
+            kind: header.kind as u8,
+            flags: HAS_COORDINATE,
+            role: header.role as u8,
+            health_score: header.health_score,
+            sequence: U32::new(header.sequence),
+            generation: U64::new(header.generation.0),
+            recipient_generation: U64::new(header.recipient_generation.0),
+            incarnation: U32::new(header.incarnation.0),
+            parameter: U32::new(header.parameter),
+            sender: header.sender.into(),
+            recipient: header.recipient.into(),
+            subject: header.subject.into(),
+            update_count: 0,
+            datacenter_size: name.len() as u8,
+            reserved: U32::ZERO,
+        };
+        let wire_coordinate = WireCoordinate {
+            vector: coordinate.vector.map(|component| F32::new(component as f32)),
+            height: F32::new(coordinate.height as f32),
+            adjustment: F32::new(coordinate.adjustment as f32),
+            error: F32::new(coordinate.error as f32),
+        };
+        let mut writer = MessageWriter { buffer, size: 0, update_count: 0 };
+        writer.append(wire.as_bytes());
+        writer.append(wire_coordinate.as_bytes());
+        writer.append(name);
+        writer
+    }
+
+    /// Adds an update; false, and nothing added, when there is no room for it.
+    pub fn push_update(&mut self, update: &Update) -> bool {
+        let name = update.datacenter.as_bytes();
+        let size = size_of::<WireUpdate>() + name.len();
+        if self.buffer.len() - self.size < size || self.update_count == u8::MAX {
+            return false;
+        }
+        let wire = WireUpdate {
+            address: update.address.into(),
+            generation: U64::new(update.generation.0),
+            incarnation: U32::new(update.incarnation.0),
+            accuser: U32::new(update.accuser),
+            state: update.state as u8,
+            role: update.role as u8,
+            health_score: update.health_score,
+            datacenter_size: name.len() as u8,
+        };
+        self.append(wire.as_bytes());
+        self.append(name);
+        self.update_count += 1;
+        true
+    }
+
+    /// Tells the reader where the next page begins.
+    pub fn set_parameter(&mut self, parameter: u32) {
+        let at = std::mem::offset_of!(WireHeader, parameter);
+        self.buffer[at..at + 4].copy_from_slice(&parameter.to_le_bytes());
+    }
+
+    /// How many updates have been added.
+    pub fn update_count(&self) -> u8 {
+        self.update_count
+    }
+
+    /// Completes the message and returns its size.
+    pub fn finish(self) -> usize {
+        self.buffer[std::mem::offset_of!(WireHeader, update_count)] = self.update_count;
+        self.size
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.buffer[self.size..][..bytes.len()].copy_from_slice(bytes);
+        self.size += bytes.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn header() -> Header {
+        Header {
+            kind: Kind::IndirectProbe,
+            sequence: 77,
+            sender: "10.0.0.1:7946".parse().unwrap(),
+            generation: Generation(5),
+            incarnation: Incarnation(6),
+            role: Role::Gate,
+            health_score: 3,
+            recipient: "[::1]:9".parse().unwrap(),
+            recipient_generation: Generation(8),
+            subject: "10.0.0.2:1".parse().unwrap(),
+            parameter: 12,
+        }
+    }
+
+    fn update(port: u16) -> Update {
+        Update {
+            address: Address::from_parts([9; 16], port),
+            generation: Generation(u64::from(port) * 3),
+            incarnation: Incarnation(1),
+            state: MemberState::Suspect,
+            role: Role::Worker,
+            health_score: 1,
+            datacenter: "eu-west".parse().unwrap(),
+            accuser: 99,
+        }
+    }
+
+    fn coordinate() -> Coordinate {
+        Coordinate { vector: [0.5; 8], height: 0.25, adjustment: -0.125, error: 1.5 }
+    }
+
+    fn message(update_count: u16) -> Vec<u8> {
+        let mut buffer = vec![0; 1_352];
+        let datacenter = "us-east".parse().unwrap();
+        let mut writer = MessageWriter::new(&mut buffer, &header(), &datacenter, &coordinate());
+        for port in 0..update_count {
+            assert!(writer.push_update(&update(port)));
+        }
+        let size = writer.finish();
+        buffer.truncate(size);
+        buffer
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = message(20);
+        let parsed = Message::parse(&bytes).unwrap();
+        assert_eq!(parsed.header, header());
+        assert_eq!(parsed.datacenter.as_str(), "us-east");
+        assert_eq!(parsed.coordinate, Some(coordinate()));
+        assert_eq!(parsed.updates().collect::<Vec<_>>(), (0..20).map(update).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_message_takes_no_more_updates() {
+        let mut buffer = vec![0; 300];
+        let name = "x".parse().unwrap();
+        let mut writer = MessageWriter::new(&mut buffer, &header(), &name, &coordinate());
+        let accepted = (0..10).filter(|&port| writer.push_update(&update(port))).count();
+        assert_eq!(accepted, 3);
+        let size = writer.finish();
+        assert_eq!(Message::parse(&buffer[..size]).unwrap().updates().count(), 3);
+    }
+
+    #[test]
+    fn every_truncation_is_malformed() {
+        let bytes = message(3);
+        for size in 0..bytes.len() {
+            assert!(Message::parse(&bytes[..size]).is_err(), "{size} bytes were accepted");
+        }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(Message::parse(&longer).is_err());
+    }
+
+    #[test]
+    fn random_damage_never_panics_and_never_half_parses() {
+        let mut random = Random::new(11);
+        let good = message(5);
+        for _ in 0..100_000 {
+            let mut bytes = good.clone();
+            for _ in 0..=random.below(4) {
+                let index = random.below(bytes.len() as u32) as usize;
+                bytes[index] = random.next_u64() as u8;
+            }
+            if let Ok(parsed) = Message::parse(&bytes) {
+                let told = bytes[std::mem::offset_of!(WireHeader, update_count)];
+                assert_eq!(parsed.updates().count(), usize::from(told));
+            }
+        }
+    }
+
+    #[test]
+    fn a_sender_that_cannot_be_answered_is_malformed() {
+        let mut bytes = message(0);
+        let at = std::mem::offset_of!(WireHeader, sender);
+        bytes[at..at + 18].fill(0);
+        assert!(Message::parse(&bytes).is_err());
+    }
+}
