@@ -20,6 +20,8 @@ pub struct RoundTripFilter {
 
 /// Share of one sample in the running deviation (RFC 6298: beta).
 const DEVIATION_GAIN: f32 = 0.25;
+/// The smallest deviation, in seconds.
+const DEVIATION_MIN: f32 = 1e-9;
 
 impl RoundTripFilter {
     /// No samples.
@@ -37,7 +39,10 @@ impl RoundTripFilter {
             // Nothing is known of the spread yet; RFC 6298 begins with half of the round trip.
             None => self.deviation = seconds / 2.0,
             Some(_) => {
-                self.deviation += ((seconds - median).abs() - self.deviation) * DEVIATION_GAIN;
+                let distance = (seconds - median).abs();
+                let deviation = self.deviation + (distance - self.deviation) * DEVIATION_GAIN;
+                // Numbers next to zero would be slow to compute with, and no clock is as fine.
+                self.deviation = deviation.max(DEVIATION_MIN);
             }
         }
         median

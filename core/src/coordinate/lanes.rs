@@ -2,8 +2,8 @@
 //!
 //! The two loops that touch many peers, prediction over the whole [`table`](super::table) and
 //! relaxation against the [`springs`](super::springs), work on blocks of eight `f32`, one per
-//! peer. The bodies are plain Rust over arrays and are compiled twice: for any processor, and for those
-//! with AVX2, where one instruction serves a whole row. Both do the same operations in the same
+//! peer. Each loop is written once over an abstract row and compiled twice: over arrays, for any
+//! processor, and over the registers of AVX2. Both do the same exactly rounded operations in the same
 //! order, and nothing is fused, so their results are equal to the last bit.
 //!
 //! This is the only file of the module with `unsafe`: calling code built for AVX2 is sound only
@@ -77,6 +77,17 @@ pub(crate) struct Force {
     pub weight: f32,
 }
 
+impl Add for Force {
+    type Output = Force;
+    fn add(self, other: Force) -> Force {
+        Force {
+            vector: std::array::from_fn(|d| self.vector[d] + other.vector[d]),
+            offset: self.offset + other.offset,
+            weight: self.weight + other.weight,
+        }
+    }
+}
+
 /// The bounds of a spring's weight, so that neither the nearest peer nor the farthest decides alone.
 const WEIGHT_MIN: f32 = 0.25;
 const WEIGHT_MAX: f32 = 3.0;
@@ -86,16 +97,107 @@ const DIRECTION_MIN: f32 = 1e-9;
 impl Lanes {
     pub(crate) const ZERO: Lanes = Lanes([0.0; LANE_COUNT]);
 
-    #[inline(always)]
     pub(crate) const fn splat(value: f32) -> Lanes {
         Lanes([value; LANE_COUNT])
     }
+}
 
-    #[inline(always)]
-    fn map(self, function: impl Fn(f32) -> f32) -> Lanes {
-        Lanes(self.0.map(function))
+impl Block {
+    pub(crate) const EMPTY: Block = Block {
+        vector: [Lanes::ZERO; DIMENSIONS],
+        // An unknown peer is infinitely far, so that no sweep has to ask whether it is known.
+        offset: Lanes::splat(f32::INFINITY),
+    };
+}
+
+/// A row of eight `f32` in whatever the processor keeps it in. Every operation is exactly rounded, so
+/// two implementations cannot differ.
+trait Row:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    fn splat(value: f32) -> Self;
+    fn load(lanes: &Lanes) -> Self;
+    fn store(self) -> Lanes;
+    /// The greater of two; the other one where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of two; the other one where either is NaN.
+    fn min(self, other: Self) -> Self;
+    fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
+    /// `value` where this is above zero, zero elsewhere.
+    fn if_positive(self, value: Self) -> Self;
+    /// The sums over the lanes of eight rows. The order is fixed, halves onto each other, as a wide register
+    /// folds: `((0+4)+(2+6)) + ((1+5)+(3+7))`.
+    fn sums(rows: [Self; LANE_COUNT]) -> Lanes;
+}
+
+#[inline(always)]
+fn difference<R: Row>(origin: &Origin, peers: &Block) -> [R; DIMENSIONS] {
+    std::array::from_fn(|d| R::splat(origin.vector[d]) - R::load(&peers.vector[d]))
+}
+
+#[inline(always)]
+fn length<R: Row>(vector: &[R; DIMENSIONS]) -> R {
+    let [a, b, c, d, e, f, g, h] = vector.map(|row| row * row);
+    (((a + b) + (c + d)) + ((e + f) + (g + h))).sqrt()
+}
+
+#[inline(always)]
+fn predict<R: Row>(origin: &Origin, euclidean: R, offset: R) -> R {
+    let adjusted = euclidean + (R::splat(origin.offset) + offset);
+    let least = R::splat(origin.euclidean_share) * euclidean;
+    adjusted.max(least).max(R::splat(origin.minimum))
+}
+
+/// Predictions in milliseconds from `origin` to every peer of the blocks.
+#[inline(always)]
+fn predict_all_body<R: Row>(origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
+    let row = |block: &Block| {
+        let euclidean = length(&difference::<R>(origin, block));
+        (predict(origin, euclidean, R::load(&block.offset)) * R::splat(1e3)).store()
+    };
+    let mut rows = predictions_ms.chunks_exact_mut(LANE_COUNT);
+    for (out, block) in (&mut rows).zip(blocks) {
+        out.copy_from_slice(&row(block).0);
     }
+    let rest = rows.into_remainder();
+    if let Some(block) = blocks.last().filter(|_| !rest.is_empty()) {
+        rest.copy_from_slice(&row(block).0[..rest.len()]);
+    }
+}
 
+/// What the springs of one block do to a node at `origin`. Each pulls or pushes along its
+/// direction in proportion to its mismatch, up to a limit, and less again when the mismatch is so
+/// large that the peer must be wrong, slow or lying.
+#[inline(always)]
+fn relax_body<R: Row>(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
+    let difference = difference::<R>(origin, &springs.peers);
+    let euclidean = length(&difference);
+    let predicted = predict(origin, euclidean, R::load(&springs.peers.offset));
+    let mismatch = R::load(&springs.rest) - predicted;
+
+    let cutoff = R::splat(pull.cutoff);
+    let bounded = mismatch.min(R::splat(pull.limit)).max(R::splat(-pull.limit));
+    let giving_way = cutoff / mismatch.abs().max(cutoff);
+
+    let own_error = R::splat(pull.error);
+    let confidence = own_error / (own_error + R::load(&springs.error));
+    let stiffness = R::load(&springs.stiffness);
+    let weight = (stiffness * R::splat(pull.stiffness_scale))
+        .max(R::splat(WEIGHT_MIN))
+        .min(R::splat(WEIGHT_MAX));
+    let weight = R::splat(pull.evenness) + R::splat(1.0 - pull.evenness) * weight;
+    let weight = stiffness.if_positive(weight);
+
+    let force = bounded * (giving_way * giving_way) * (confidence * weight);
+    let along = force / euclidean.max(R::splat(DIRECTION_MIN));
+    let nothing = R::splat(0.0);
+    let both = [force, weight, nothing, nothing, nothing, nothing, nothing, nothing];
+    let [offset, weight, ..] = R::sums(both).0;
+    Force { vector: R::sums(difference.map(|row| row * along)).0, offset, weight }
+}
+
+impl Lanes {
     #[inline(always)]
     fn zip(self, other: Lanes, function: impl Fn(f32, f32) -> f32) -> Lanes {
         let mut result = self;
@@ -103,34 +205,6 @@ impl Lanes {
             *left = function(*left, right);
         }
         result
-    }
-
-    // Written as comparisons and not as f32::max, whose care for NaN costs two more instructions.
-    #[inline(always)]
-    fn max(self, other: Lanes) -> Lanes {
-        self.zip(other, |left, right| if left > right { left } else { right })
-    }
-
-    #[inline(always)]
-    fn min(self, other: Lanes) -> Lanes {
-        self.zip(other, |left, right| if left < right { left } else { right })
-    }
-
-    #[inline(always)]
-    fn abs(self) -> Lanes {
-        self.map(f32::abs)
-    }
-
-    #[inline(always)]
-    fn sqrt(self) -> Lanes {
-        self.map(f32::sqrt)
-    }
-
-    /// The sum over the lanes. The order is fixed: halves onto each other, as a wide register folds.
-    #[inline(always)]
-    fn sum(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
     }
 }
 
@@ -166,98 +240,176 @@ impl Div for Lanes {
     }
 }
 
-impl Block {
-    pub(crate) const EMPTY: Block = Block {
-        vector: [Lanes::ZERO; DIMENSIONS],
-        // An unknown peer is infinitely far, so that no sweep has to ask whether it is known.
-        offset: Lanes::splat(f32::INFINITY),
-    };
+impl Row for Lanes {
+    #[inline(always)]
+    fn splat(value: f32) -> Lanes {
+        Lanes::splat(value)
+    }
 
     #[inline(always)]
-    fn difference(&self, origin: &[f32; DIMENSIONS]) -> [Lanes; DIMENSIONS] {
-        let mut difference = self.vector;
-        for (row, &component) in difference.iter_mut().zip(origin) {
-            *row = Lanes::splat(component) - *row;
+    fn load(lanes: &Lanes) -> Lanes {
+        *lanes
+    }
+
+    #[inline(always)]
+    fn store(self) -> Lanes {
+        self
+    }
+
+    #[inline(always)]
+    fn max(self, other: Lanes) -> Lanes {
+        self.zip(other, |left, right| if left > right { left } else { right })
+    }
+
+    #[inline(always)]
+    fn min(self, other: Lanes) -> Lanes {
+        self.zip(other, |left, right| if left < right { left } else { right })
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Lanes {
+        Lanes(self.0.map(f32::abs))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Lanes {
+        Lanes(self.0.map(f32::sqrt))
+    }
+
+    #[inline(always)]
+    fn if_positive(self, value: Lanes) -> Lanes {
+        self.zip(value, |lane, value| if lane > 0.0 { value } else { 0.0 })
+    }
+
+    #[inline(always)]
+    fn sums(rows: [Lanes; LANE_COUNT]) -> Lanes {
+        Lanes(rows.map(|Lanes([a, b, c, d, e, f, g, h])| ((a + e) + (c + g)) + ((b + f) + (d + h))))
+    }
+}
+
+/// The same rows in the registers of AVX2.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::*;
+    use std::arch::x86_64::*;
+
+    /// One register. Values of this type exist only inside the two functions at the end of this
+    /// module, which are compiled for AVX2 and called only where the processor has it: that is
+    /// what every `unsafe` below relies on.
+    #[derive(Clone, Copy)]
+    struct Register(__m256);
+
+    macro_rules! operator {
+        ($trait:ident, $method:ident, $intrinsic:ident) => {
+            impl $trait for Register {
+                type Output = Register;
+                #[inline(always)]
+                fn $method(self, other: Register) -> Register {
+                    // SAFETY: a `Register` exists only where AVX2 does.
+                    Register(unsafe { $intrinsic(self.0, other.0) })
+                }
+            }
+        };
+    }
+
+    operator!(Add, add, _mm256_add_ps);
+    operator!(Sub, sub, _mm256_sub_ps);
+    operator!(Mul, mul, _mm256_mul_ps);
+    operator!(Div, div, _mm256_div_ps);
+
+    impl Row for Register {
+        #[inline(always)]
+        fn splat(value: f32) -> Register {
+            // SAFETY: only called where AVX2 exists, see `Register`.
+            Register(unsafe { _mm256_set1_ps(value) })
         }
-        difference
+
+        #[inline(always)]
+        fn load(lanes: &Lanes) -> Register {
+            // SAFETY: `Lanes` is 32 bytes and aligned to as many; AVX2 as above.
+            Register(unsafe { _mm256_load_ps(lanes.0.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self) -> Lanes {
+            let mut lanes = Lanes::ZERO;
+            // SAFETY: `Lanes` is 32 bytes and aligned to as many; AVX2 as above.
+            unsafe { _mm256_store_ps(lanes.0.as_mut_ptr(), self.0) };
+            lanes
+        }
+
+        #[inline(always)]
+        fn max(self, other: Register) -> Register {
+            // SAFETY: a `Register` exists only where AVX2 does.
+            Register(unsafe { _mm256_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn min(self, other: Register) -> Register {
+            // SAFETY: a `Register` exists only where AVX2 does.
+            Register(unsafe { _mm256_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn abs(self) -> Register {
+            // SAFETY: a `Register` exists only where AVX2 does.
+            Register(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
+        }
+
+        #[inline(always)]
+        fn sqrt(self) -> Register {
+            // SAFETY: a `Register` exists only where AVX2 does.
+            Register(unsafe { _mm256_sqrt_ps(self.0) })
+        }
+
+        #[inline(always)]
+        fn if_positive(self, value: Register) -> Register {
+            // SAFETY: a `Register` exists only where AVX2 does.
+            Register(unsafe {
+                let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps());
+                _mm256_and_ps(positive, value.0)
+            })
+        }
+
+        #[inline(always)]
+        fn sums(rows: [Register; LANE_COUNT]) -> Lanes {
+            // Three rounds, each of which folds two registers into one: upper half onto lower, then
+            // within each half the upper pair onto the lower, then odd lanes onto even ones.
+            // SAFETY: a `Register` exists only where AVX2 does.
+            let halves = |left: Register, right: Register| unsafe {
+                let low = _mm256_permute2f128_ps::<0x20>(left.0, right.0);
+                let high = _mm256_permute2f128_ps::<0x31>(left.0, right.0);
+                _mm256_add_ps(low, high)
+            };
+            // SAFETY: as above.
+            let pairs = |left: __m256, right: __m256| unsafe {
+                let low = _mm256_shuffle_ps::<0x44>(left, right);
+                let high = _mm256_shuffle_ps::<0xee>(left, right);
+                _mm256_add_ps(low, high)
+            };
+            let [a, b, c, d, e, f, g, h] = rows;
+            let left = pairs(halves(a, b), halves(c, d));
+            let right = pairs(halves(e, f), halves(g, h));
+            // SAFETY: as above.
+            let folded = unsafe {
+                let even = _mm256_shuffle_ps::<0x88>(left, right);
+                let odd = _mm256_shuffle_ps::<0xdd>(left, right);
+                _mm256_add_ps(even, odd)
+            };
+            let Lanes([a, c, e, g, b, d, f, h]) = Register(folded).store();
+            Lanes([a, b, c, d, e, f, g, h])
+        }
     }
-}
 
-#[inline(always)]
-fn length(vector: &[Lanes; DIMENSIONS]) -> Lanes {
-    let mut sum = Lanes::ZERO;
-    for row in vector {
-        sum = sum + *row * *row;
+    #[target_feature(enable = "avx2")]
+    pub(super) fn predict_all(origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
+        predict_all_body::<Register>(origin, blocks, predictions_ms);
     }
-    sum.sqrt()
-}
 
-#[inline(always)]
-fn predict(origin: &Origin, euclidean: Lanes, offset: Lanes) -> Lanes {
-    let adjusted = euclidean + (Lanes::splat(origin.offset) + offset);
-    let least = Lanes::splat(origin.euclidean_share) * euclidean;
-    adjusted.max(least).max(Lanes::splat(origin.minimum))
-}
-
-/// Predictions in milliseconds from `origin` to every peer of the blocks.
-#[inline(always)]
-fn predict_all_body(origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
-    let row = |block: &Block| {
-        let euclidean = length(&block.difference(&origin.vector));
-        predict(origin, euclidean, block.offset) * Lanes::splat(1e3)
-    };
-    let mut rows = predictions_ms.chunks_exact_mut(LANE_COUNT);
-    for (out, block) in (&mut rows).zip(blocks) {
-        out.copy_from_slice(&row(block).0);
+    #[target_feature(enable = "avx2")]
+    pub(super) fn relax(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
+        relax_body::<Register>(origin, springs, pull)
     }
-    let rest = rows.into_remainder();
-    if let Some(block) = blocks.last().filter(|_| !rest.is_empty()) {
-        rest.copy_from_slice(&row(block).0[..rest.len()]);
-    }
-}
-
-/// What the springs of one block do to a node at `origin`. Each pulls or pushes along its
-/// direction in proportion to its mismatch, up to a limit, and less again when the mismatch is so
-/// large that the peer must be wrong, slow or lying.
-#[inline(always)]
-fn relax_body(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
-    let difference = springs.peers.difference(&origin.vector);
-    let euclidean = length(&difference);
-    let mismatch = springs.rest - predict(origin, euclidean, springs.peers.offset);
-
-    let limit = Lanes::splat(pull.limit);
-    let cutoff = Lanes::splat(pull.cutoff);
-    let bounded = mismatch.min(limit).max(Lanes::splat(-pull.limit));
-    let giving_way = cutoff / mismatch.abs().max(cutoff);
-
-    let own_error = Lanes::splat(pull.error);
-    let confidence = own_error / (own_error + springs.error);
-    let weight = (springs.stiffness * Lanes::splat(pull.stiffness_scale))
-        .max(Lanes::splat(WEIGHT_MIN))
-        .min(Lanes::splat(WEIGHT_MAX));
-    let counts = springs.stiffness.map(|stiffness| if stiffness > 0.0 { 1.0 } else { 0.0 });
-
-    let even = Lanes::splat(pull.evenness);
-    let weight = (even + Lanes::splat(1.0 - pull.evenness) * weight) * counts;
-    let force = bounded * (giving_way * giving_way) * (confidence * weight);
-    let along = force / euclidean.max(Lanes::splat(DIRECTION_MIN));
-    let mut result = Force { vector: [0.0; DIMENSIONS], offset: force.sum(), weight: weight.sum() };
-    for (sum, row) in result.vector.iter_mut().zip(difference) {
-        *sum = (row * along).sum();
-    }
-    result
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn predict_all_avx2(origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
-    predict_all_body(origin, blocks, predictions_ms);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn relax_avx2(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
-    relax_body(origin, springs, pull)
 }
 
 /// Which of the two builds runs.
@@ -290,10 +442,10 @@ impl Width {
     pub(crate) fn predict_all(self, origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
         assert_eq!(predictions_ms.len().div_ceil(LANE_COUNT), blocks.len());
         match self {
-            Width::Portable => predict_all_body(origin, blocks, predictions_ms),
+            Width::Portable => predict_all_body::<Lanes>(origin, blocks, predictions_ms),
             // SAFETY: an `Avx2` exists only where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2(_) => unsafe { predict_all_avx2(origin, blocks, predictions_ms) },
+            Width::Avx2(_) => unsafe { avx2::predict_all(origin, blocks, predictions_ms) },
         }
     }
 
@@ -301,10 +453,10 @@ impl Width {
     #[inline]
     pub(crate) fn relax(self, origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
         match self {
-            Width::Portable => relax_body(origin, springs, pull),
+            Width::Portable => relax_body::<Lanes>(origin, springs, pull),
             // SAFETY: an `Avx2` exists only where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2(_) => unsafe { relax_avx2(origin, springs, pull) },
+            Width::Avx2(_) => unsafe { avx2::relax(origin, springs, pull) },
         }
     }
 }

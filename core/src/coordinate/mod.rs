@@ -90,11 +90,7 @@ impl Coordinate {
 
     /// The length of the difference of the vectors, in seconds.
     pub fn euclidean_distance(&self, other: &Coordinate) -> f64 {
-        let mut sum = 0.0;
-        for (own, peer) in self.vector.iter().zip(&other.vector) {
-            sum += (own - peer) * (own - peer);
-        }
-        sum.sqrt()
+        length(&std::array::from_fn(|d| self.vector[d] - other.vector[d]))
     }
 
     /// Height and adjustment together: what this end adds to every prediction, in seconds.
@@ -108,6 +104,13 @@ impl Coordinate {
         let adjusted = euclidean + (self.offset() + other.offset());
         adjusted.max(EUCLIDEAN_SHARE_MIN * euclidean).max(PREDICTION_SECONDS_MIN)
     }
+}
+
+/// The Euclidean length. Added up in pairs, which is exact enough and does not make each addition wait
+/// for the one before.
+fn length(vector: &[f64; DIMENSIONS]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = vector.map(|component| component * component);
+    (((a + b) + (c + d)) + ((e + f) + (g + h))).sqrt()
 }
 
 #[cfg(test)]

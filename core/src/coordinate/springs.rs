@@ -45,10 +45,6 @@ impl Springs {
         Springs { blocks: Vec::new(), slots: Vec::new(), capacity, oldest: 0, next_block: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Where a spring to a further peer goes, and the slot that loses its spring to it.
     pub(super) fn insert(&mut self, slot: u32) -> (u16, Option<u32>) {
         if self.slots.len() < self.capacity {
@@ -107,18 +103,15 @@ impl Springs {
         self.slots.get(index as usize).map(|&slot| Moved { slot, index })
     }
 
-    /// The block that holds a spring.
-    pub(super) fn block_of(&self, index: u16) -> &SpringBlock {
-        &self.blocks[index as usize / LANE_COUNT]
-    }
-
-    /// The block whose turn it is.
-    pub(super) fn next_block(&mut self) -> &SpringBlock {
+    /// The block that holds a spring, and the block whose turn it is unless that is the same.
+    pub(super) fn pair(&mut self, index: u16) -> (&SpringBlock, Option<&SpringBlock>) {
         self.next_block += 1;
         if self.next_block >= self.blocks.len() {
             self.next_block = 0;
         }
-        &self.blocks[self.next_block]
+        let own = index as usize / LANE_COUNT;
+        let next = (self.next_block != own).then(|| &self.blocks[self.next_block]);
+        (&self.blocks[own], next)
     }
 
     fn locate(&mut self, index: u16) -> (&mut SpringBlock, usize) {
@@ -139,7 +132,7 @@ mod tests {
     }
 
     fn rest(springs: &Springs, index: u16) -> f32 {
-        springs.block_of(index).rest.0[index as usize % LANE_COUNT]
+        springs.blocks[index as usize / LANE_COUNT].rest.0[index as usize % LANE_COUNT]
     }
 
     #[test]
@@ -150,7 +143,7 @@ mod tests {
         }
         assert_eq!(springs.insert(100), (0, Some(0)));
         assert_eq!(springs.insert(101), (1, Some(1)));
-        assert_eq!(springs.len(), 16);
+        assert_eq!(springs.slots.len(), 16);
     }
 
     #[test]
@@ -163,10 +156,10 @@ mod tests {
         }
         assert_eq!(springs.remove(3), Some(Moved { slot: 9, index: 3 }));
         assert_eq!(rest(&springs, 3), 10.0);
-        assert_eq!(springs.block_of(3).peers.vector[0].0[3], 9.0);
+        assert_eq!(springs.blocks[0].peers.vector[0].0[3], 9.0);
         assert_eq!(springs.remove(8), None);
         assert_eq!(springs.blocks.len(), 1);
-        while springs.len() > 0 {
+        while !springs.slots.is_empty() {
             springs.remove(0);
         }
         assert_eq!(springs.insert(50), (0, None));
@@ -179,8 +172,9 @@ mod tests {
             let (index, _) = springs.insert(slot);
             springs.stretch(index, f64::from(slot / 8 + 1), true);
         }
-        let mut turns: Vec<f32> = (0..4).map(|_| springs.next_block().rest.0[0]).collect();
-        turns.sort_by(f32::total_cmp);
-        assert_eq!(turns, [1.0, 2.0, 3.0, 4.0]);
+        let mut turns: Vec<Option<f32>> =
+            (0..4).map(|_| springs.pair(9).1.map(|block| block.rest.0[0])).collect();
+        turns.sort_by(|left, right| left.partial_cmp(right).expect("no NaN"));
+        assert_eq!(turns, [None, Some(1.0), Some(3.0), Some(4.0)]);
     }
 }

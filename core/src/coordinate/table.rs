@@ -9,7 +9,7 @@ use super::filter::RoundTripFilter;
 use super::guard::Distrust;
 use super::lanes::{Block, LANE_COUNT, Origin, Width};
 use super::springs;
-use super::{Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN};
+use super::{Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN, length};
 use crate::time::{Duration, Instant};
 
 /// A point in time in units of 2^24 ns, about 17 ms. Ages are exact to one unit and right up to one year.
@@ -116,12 +116,8 @@ impl Table {
             return None;
         }
         let (block, lane) = self.locate(slot);
-        let mut sum = 0.0;
-        for (component, row) in own.vector.iter().zip(&block.vector) {
-            let difference = component - f64::from(row.0[lane]);
-            sum += difference * difference;
-        }
-        let euclidean = sum.sqrt();
+        let peer = |d: usize| f64::from(block.vector[d].0[lane]);
+        let euclidean = length(&std::array::from_fn(|d| own.vector[d] - peer(d)));
         let adjusted = euclidean + (own.offset() + f64::from(block.offset.0[lane]));
         Some(adjusted.max(EUCLIDEAN_SHARE_MIN * euclidean).max(PREDICTION_SECONDS_MIN))
     }

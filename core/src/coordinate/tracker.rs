@@ -10,7 +10,7 @@ use super::hyperscale::{self, Hyperscale};
 use super::quality::{self, Rtt};
 use super::springs::{self, Springs};
 use super::table::{Record, Table, Tick};
-use super::vivaldi::Vivaldi;
+use super::vivaldi::{Sample, Vivaldi};
 use super::{COMPONENT_SECONDS_MAX, Coordinate, ERROR_MAX};
 use crate::error::ConfigError;
 use crate::random::Random;
@@ -224,8 +224,8 @@ impl Tracker {
                 if !counts {
                     return Err(Refusal::Contradiction);
                 }
-                vivaldi.learn(config, peer.error, round_trip, mismatch);
-                vivaldi.relax(config, &mut self.springs, index);
+                let sample = Sample { round_trip, mismatch, peer_error: peer.error };
+                vivaldi.update(config, &mut self.springs, index, &sample);
                 self.metrics.updates += 1;
             }
         }

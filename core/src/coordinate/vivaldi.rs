@@ -22,7 +22,7 @@ use super::springs::Springs;
 use super::tracker::Snapshot;
 use super::{
     COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, EUCLIDEAN_SHARE_MIN,
-    PREDICTION_SECONDS_MIN,
+    PREDICTION_SECONDS_MIN, length,
 };
 use crate::random::Random;
 
@@ -34,8 +34,25 @@ const SURPRISE_MAX: f64 = 3.0;
 const FIRST_SAMPLES: u64 = 20;
 /// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
 const LIMIT_HEAT: f64 = 2.0;
+/// The least limit, in seconds: no clock is finer.
+const LIMIT_SECONDS_MIN: f64 = 1e-6;
+/// Share of one sample in the running error of a new node. (Vivaldi: `c_e`.)
+const ERROR_GAIN_START: f64 = 0.25;
+/// Heat below this is none.
+const HEAT_MIN: f64 = 1e-4;
 /// A relative error beyond this means the node is misplaced, and heats it up again.
 const ERROR_MISPLACED: f64 = 0.5;
+
+/// One measured round trip.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// In seconds.
+    pub round_trip: f64,
+    /// How far it lies above the prediction, in seconds.
+    pub mismatch: f64,
+    /// The error that the peer admits to.
+    pub peer_error: f64,
+}
 
 /// The node's own coordinate and how it moves.
 #[derive(Clone, Debug)]
@@ -105,11 +122,7 @@ impl Vivaldi {
 
     /// How far a measured round trip lies above the prediction, in seconds.
     pub(super) fn mismatch(&self, peer: &Coordinate, round_trip: f64) -> f64 {
-        let mut sum = 0.0;
-        for (own, peer) in self.vector.iter().zip(&peer.vector) {
-            sum += (own - peer) * (own - peer);
-        }
-        let euclidean = sum.sqrt();
+        let euclidean = length(&std::array::from_fn(|d| self.vector[d] - peer.vector[d]));
         let adjusted = euclidean + (self.offset + peer.offset());
         round_trip - adjusted.max(EUCLIDEAN_SHARE_MIN * euclidean).max(PREDICTION_SECONDS_MIN)
     }
@@ -124,44 +137,21 @@ impl Vivaldi {
         quality::is_converged(config, self.published.error, self.sample_count)
     }
 
-    /// Learns from one sample how wrong predictions are; then [`Vivaldi::relax`] moves the node.
-    pub(super) fn learn(
+    /// Moves the node by one sample: along the springs of the block that holds it and of the block whose
+    /// turn it is. Both are judged from where the node was, so that neither waits for the other.
+    pub(super) fn update(
         &mut self,
         config: &VivaldiConfig,
-        peer_error: f64,
-        round_trip: f64,
-        mismatch: f64,
+        springs: &mut Springs,
+        newest: u16,
+        sample: &Sample,
     ) {
-        let mismatch = mismatch.abs();
-        let heat = self.heat;
-        let gain = config.error_gain + heat * (0.25 - config.error_gain).max(0.0);
-
-        let error = self.published.error;
-        let confidence = error / (error + peer_error);
-        let surprise = (mismatch / round_trip).min(SURPRISE_MAX * error + 0.05).min(ERROR_MAX);
-        let error = error + 2.0 * gain * confidence * (surprise - error);
-        self.published.error = error.clamp(config.error_min, ERROR_MAX);
-
-        self.sample_count += 1;
-        if self.sample_count <= FIRST_SAMPLES {
-            let share = 1.0 / self.sample_count as f64;
-            self.scale += share * (mismatch - self.scale);
-            self.typical += share * (round_trip - self.typical);
-        } else {
-            let bounded = mismatch.min(SURPRISE_MAX * self.scale);
-            self.scale += config.error_gain * (bounded - self.scale);
-            let bounded = round_trip.min(SURPRISE_MAX * self.typical);
-            self.typical += config.error_gain * (bounded - self.typical);
+        if self.sample_count == 0 {
+            self.scale = sample.mismatch.abs();
+            self.typical = sample.round_trip;
         }
-        let misplaced = (self.published.error - ERROR_MISPLACED).clamp(0.0, 1.0);
-        self.heat = (heat - config.cooling * heat).max(misplaced);
-    }
-
-    /// Moves the node along the springs of the block with the newest sample and of the block whose turn it is.
-    pub(super) fn relax(&mut self, config: &VivaldiConfig, springs: &mut Springs, newest: u16) {
-        let gain = config.gain + self.heat * (config.gain_start - config.gain);
         let factor = config.limit_factor * (1.0 + LIMIT_HEAT * self.heat);
-        let limit = (factor * self.scale).min(config.limit_seconds_max);
+        let limit = (factor * self.scale).clamp(LIMIT_SECONDS_MIN, config.limit_seconds_max);
         let pull = Pull {
             error: self.published.error as f32,
             stiffness_scale: self.typical.sqrt() as f32,
@@ -169,13 +159,47 @@ impl Vivaldi {
             limit: limit as f32,
             cutoff: (config.cutoff_factor * limit) as f32,
         };
-        let offset_min = self.offset_min(config);
-        let force = self.width.relax(&self.origin(), springs.block_of(newest), &pull);
-        self.step(gain, &force, offset_min);
-        let force = self.width.relax(&self.origin(), springs.next_block(), &pull);
-        self.step(gain, &force, offset_min);
+        let gain = config.gain + self.heat * (config.gain_start - config.gain);
+        let origin = self.origin();
+        let (block, next) = springs.pair(newest);
+        let mut force = self.width.relax(&origin, block, &pull);
+        if let Some(block) = next {
+            force = force + self.width.relax(&origin, block, &pull);
+        }
+        self.learn(config, sample);
+        self.step(gain, &force);
+        self.offset = self.offset.max(self.offset_min(config));
         self.fall(config);
         self.publish(config);
+    }
+
+    /// Learns from one sample how wrong predictions are.
+    fn learn(&mut self, config: &VivaldiConfig, sample: &Sample) {
+        let mismatch = sample.mismatch.abs();
+        let heat = self.heat;
+        let gain = config.error_gain + heat * (ERROR_GAIN_START - config.error_gain).max(0.0);
+
+        let error = self.published.error;
+        let confidence = error / (error + sample.peer_error);
+        let surprise = mismatch / sample.round_trip;
+        let surprise = surprise.min(SURPRISE_MAX * error + 0.05).min(ERROR_MAX);
+        let error = error + 2.0 * gain * confidence * (surprise - error);
+        self.published.error = error.clamp(config.error_min, ERROR_MAX);
+
+        self.sample_count += 1;
+        let (share, surprise_max) = if self.sample_count <= FIRST_SAMPLES {
+            (1.0 / self.sample_count as f64, f64::INFINITY)
+        } else {
+            (config.error_gain, SURPRISE_MAX)
+        };
+        self.scale += share * (mismatch.min(surprise_max * self.scale) - self.scale);
+        let round_trip = sample.round_trip.min(surprise_max * self.typical);
+        self.typical += share * (round_trip - self.typical);
+
+        let misplaced = (self.published.error - ERROR_MISPLACED).clamp(0.0, 1.0);
+        let cooled = heat - config.cooling * heat;
+        // Cold enough is cold: numbers next to zero are slow to compute with.
+        self.heat = if cooled < HEAT_MIN { misplaced } else { cooled.max(misplaced) };
     }
 
     /// The end of predictions and relaxations, as the wide arithmetic wants it.
@@ -188,9 +212,9 @@ impl Vivaldi {
         }
     }
 
-    /// Goes a share of the way that a block pulls on average, so that the way is never longer than
+    /// Goes a share of the way that the springs pull on average, so that the way is never longer than
     /// that share of the limit.
-    fn step(&mut self, gain: f64, force: &Force, offset_min: f64) {
+    fn step(&mut self, gain: f64, force: &Force) {
         if force.weight <= 0.0 {
             return;
         }
@@ -198,7 +222,7 @@ impl Vivaldi {
         for (component, force) in self.vector.iter_mut().zip(force.vector) {
             *component += gain * f64::from(force);
         }
-        self.offset = (self.offset + gain * f64::from(force.offset)).max(offset_min);
+        self.offset += gain * f64::from(force.offset);
     }
 
     /// The lowest that height and adjustment together may be. Adjustments wait until the vector has found
@@ -213,9 +237,8 @@ impl Vivaldi {
     /// Gravity: a pull to the origin that grows with the square of the distance, nothing within a continent's
     /// distances and strong enough to stop a drift of all nodes together.
     fn fall(&mut self, config: &VivaldiConfig) {
-        let squared: f64 = self.vector.iter().map(|component| component * component).sum();
         let radius = config.gravity_radius_seconds;
-        let share = (squared.sqrt() / (radius * radius)).min(1.0);
+        let share = (length(&self.vector) / (radius * radius)).min(1.0);
         for component in &mut self.vector {
             *component -= share * *component;
             *component = component.clamp(-COMPONENT_SECONDS_MAX, COMPONENT_SECONDS_MAX);
@@ -241,7 +264,7 @@ impl Vivaldi {
 fn random_direction(random: &mut Random) -> [f64; DIMENSIONS] {
     loop {
         let vector: [f64; DIMENSIONS] = std::array::from_fn(|_| 2.0 * random.unit() - 1.0);
-        let length = vector.iter().map(|component| component * component).sum::<f64>().sqrt();
+        let length = length(&vector);
         if (0.1..=1.0).contains(&length) {
             return vector.map(|component| component / length);
         }
