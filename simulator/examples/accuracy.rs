@@ -82,7 +82,6 @@ fn set(config: &mut VivaldiConfig, assignment: &str) {
         "adjustment_after" => config.adjustment_after = number as u32,
         "gravity_radius_seconds" => config.gravity_radius_seconds = number,
         "publish_share" => config.publish_share = number,
-        "inertia_factor" => config.inertia_factor = number,
         "distrust_after" => config.distrust_after = number as u8,
         "sigma_count" => config.sigma_count = number,
         _ => panic!("unknown constant {name}"),

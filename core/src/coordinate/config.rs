@@ -64,9 +64,6 @@ pub struct VivaldiConfig {
 
     /// Samples of one peer that follow each other faster than this are refused, in ms; 0 to 60,000.
     pub sample_interval_ms_min: u32,
-    /// How far a settled peer may move between two of its coordinates, as a multiple of this node's usual
-    /// mismatch, before it counts as a contradiction; 1 to 1,000. (Newton's first law.)
-    pub inertia_factor: f64,
     /// Contradictions after which a peer's coordinate is no longer used; 1 to 100.
     pub distrust_after: u8,
     /// How long a measured round trip is preferred to a prediction, in seconds; 1 to 10,000,000.
@@ -92,8 +89,8 @@ impl Default for VivaldiConfig {
     fn default() -> VivaldiConfig {
         VivaldiConfig {
             profile: Profile::Native,
-            gain_start: 1.8,
-            gain: 0.8,
+            gain_start: 1.6,
+            gain: 1.0,
             cooling: 0.02,
             error_gain: 0.05,
             error_min: 0.01,
@@ -107,7 +104,6 @@ impl Default for VivaldiConfig {
             gravity_radius_seconds: 100.0,
             publish_share: 0.25,
             sample_interval_ms_min: 20,
-            inertia_factor: 30.0,
             distrust_after: 4,
             measured_seconds_max: 3_600,
             coordinate_seconds_max: 3_600,
@@ -156,7 +152,6 @@ impl VivaldiConfig {
             ("gravity_radius_seconds", self.gravity_radius_seconds, 1.0, 1e5),
             ("publish_share", self.publish_share, 0.01, 1.0),
             ("sample_interval_ms_min", count(self.sample_interval_ms_min), 0.0, 60_000.0),
-            ("inertia_factor", self.inertia_factor, 1.0, 1_000.0),
             ("distrust_after", f64::from(self.distrust_after), 1.0, 100.0),
             ("measured_seconds_max", count(self.measured_seconds_max), 1.0, 1e7),
             ("coordinate_seconds_max", count(self.coordinate_seconds_max), 1.0, 1e7),

@@ -11,11 +11,13 @@ pub const SAMPLE_COUNT: usize = 3;
 /// The last round trips to one peer, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RoundTripFilter {
+    /// Oldest first. While there are fewer than three, the rest are copies of the smallest, which
+    /// makes the median what it should be.
     samples: [f32; SAMPLE_COUNT],
+    median: f32,
     /// Mean distance of a sample from the median at its time, a running average.
     deviation: f32,
     count: u8,
-    next: u8,
 }
 
 /// Share of one sample in the running deviation (RFC 6298: beta).
@@ -26,37 +28,33 @@ const DEVIATION_MIN: f32 = 1e-9;
 impl RoundTripFilter {
     /// No samples.
     pub const EMPTY: RoundTripFilter =
-        RoundTripFilter { samples: [0.0; SAMPLE_COUNT], deviation: 0.0, count: 0, next: 0 };
+        RoundTripFilter { samples: [0.0; SAMPLE_COUNT], median: 0.0, deviation: 0.0, count: 0 };
 
     /// Takes a round trip in seconds and gives the one to believe.
+    #[inline]
     pub fn push(&mut self, seconds: f32) -> f32 {
-        let before = self.median();
-        self.samples[usize::from(self.next)] = seconds;
-        self.next = (self.next + 1) % SAMPLE_COUNT as u8;
+        let [_, a, b] = self.samples;
+        self.samples = match self.count {
+            0 => [seconds; SAMPLE_COUNT],
+            1 => [smaller(b, seconds), b, seconds],
+            _ => [a, b, seconds],
+        };
+        let [a, b, c] = self.samples;
+        self.median = greater(smaller(a, b), smaller(greater(a, b), c));
+        // Nothing is known of the spread at first; RFC 6298 begins with half of the round trip.
+        let distance = if self.count == 0 { seconds / 2.0 } else { (seconds - self.median).abs() };
+        let gain = if self.count == 0 { 1.0 } else { DEVIATION_GAIN };
+        // Numbers next to zero would be slow to compute with, and no clock is as fine.
+        let deviation = self.deviation + (distance - self.deviation) * gain;
+        self.deviation = greater(deviation, DEVIATION_MIN);
         self.count = self.count.saturating_add(1);
-        let median = self.median().expect("a sample has just been taken");
-        match before {
-            // Nothing is known of the spread yet; RFC 6298 begins with half of the round trip.
-            None => self.deviation = seconds / 2.0,
-            Some(_) => {
-                let distance = (seconds - median).abs();
-                let deviation = self.deviation + (distance - self.deviation) * DEVIATION_GAIN;
-                // Numbers next to zero would be slow to compute with, and no clock is as fine.
-                self.deviation = deviation.max(DEVIATION_MIN);
-            }
-        }
-        median
+        self.median
     }
 
     /// The round trip to believe, in seconds; `None` before the first sample.
+    #[inline]
     pub fn median(&self) -> Option<f32> {
-        let [a, b, c] = self.samples;
-        match self.count {
-            0 => None,
-            1 => Some(a),
-            2 => Some(a.min(b)),
-            _ => Some(a.min(b).max(a.max(b).min(c))),
-        }
+        (self.count > 0).then_some(self.median)
     }
 
     /// How far samples usually lie from the median, in seconds.
@@ -68,6 +66,16 @@ impl RoundTripFilter {
     pub fn count(&self) -> u8 {
         self.count
     }
+}
+
+// One instruction each, where `f32::max` takes several to care for NaN. There is none here.
+
+fn greater(left: f32, right: f32) -> f32 {
+    if left > right { left } else { right }
+}
+
+fn smaller(left: f32, right: f32) -> f32 {
+    if left < right { left } else { right }
 }
 
 #[cfg(test)]

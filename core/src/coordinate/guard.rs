@@ -10,9 +10,9 @@
 //! 3. *Giving way.* A spring far beyond its limit pulls ever less: a blatant lie is worth less than
 //!    a small one.
 //! 4. *Contradiction.* Seibert, Becker, Nita-Rotaru and Zage (Newton, ICDCS 2012) check coordinates against the laws
-//!    of motion. A peer that claims to be settled must stay where it is (first law) and explain the
-//!    round trips that are measured to it (its force must fade). Who breaks these again and again is
-//!    no longer listened to, until it has been consistent for as long.
+//!    of motion: between two nodes that are at rest no force remains. A peer whose coordinate contradicts
+//!    the round trips to it again and again, by far more than this node's springs usually do, is no
+//!    longer listened to, until it has been consistent for as long.
 
 use super::config::VivaldiConfig;
 use super::{COMPONENT_SECONDS_MAX, Coordinate, ROUND_TRIP_SECONDS_MAX};
@@ -80,9 +80,8 @@ pub(super) fn is_coordinate_valid(coordinate: &Coordinate, error_max: f64) -> bo
 
 /// The round trip in seconds, if a network can have it.
 pub(super) fn round_trip_seconds(round_trip: Duration) -> Result<f64, Refusal> {
-    let nanos = u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX);
-    let seconds = nanos as f64 * 1e-9;
-    if nanos == 0 || seconds > ROUND_TRIP_SECONDS_MAX {
+    let seconds = round_trip.as_secs() as f64 + f64::from(round_trip.subsec_nanos()) * 1e-9;
+    if seconds <= 0.0 || seconds > ROUND_TRIP_SECONDS_MAX {
         return Err(Refusal::RoundTrip);
     }
     Ok(seconds)
@@ -90,9 +89,9 @@ pub(super) fn round_trip_seconds(round_trip: Duration) -> Result<f64, Refusal> {
 
 impl VivaldiConfig {
     /// The farthest that one sample moves a settled node's inner coordinate, in seconds, when its usual
-    /// mismatch is `scale_seconds`: two relaxations, each by at most the gain times the limit.
+    /// mismatch is `scale_seconds`: the gain times the limit.
     pub fn sample_move_max(&self, scale_seconds: f64) -> f64 {
-        2.0 * self.gain * (self.limit_factor * scale_seconds).min(self.limit_seconds_max)
+        self.gain * (self.limit_factor * scale_seconds).min(self.limit_seconds_max)
     }
 }
 

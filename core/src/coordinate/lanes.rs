@@ -10,7 +10,9 @@
 //! where the processor has it, which [`Width::detect`] finds out.
 #![allow(unsafe_code)]
 
-use super::DIMENSIONS;
+use super::{
+    COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN,
+};
 use std::ops::{Add, Div, Mul, Sub};
 
 /// How many peers one block holds.
@@ -30,14 +32,23 @@ pub(crate) struct Block {
     pub offset: Lanes,
 }
 
+/// One peer, as it goes into a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub vector: [f32; DIMENSIONS],
+    /// Height plus adjustment.
+    pub offset: f32,
+    pub error: f32,
+}
+
 /// The end that predictions start from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     pub vector: [f32; DIMENSIONS],
     pub offset: f32,
-    /// The least share of the Euclidean distance, and the least prediction in seconds.
+    /// The least share of the Euclidean distance that a prediction may be, and the least in seconds.
     pub euclidean_share: f32,
-    pub minimum: f32,
+    pub seconds_min: f32,
 }
 
 /// Eight springs: where their far ends are, how long they are at rest, and how much they count.
@@ -53,40 +64,39 @@ pub(crate) struct SpringBlock {
     pub error: Lanes,
 }
 
-/// How one relaxation treats its springs.
+/// How one relaxation treats its springs and the node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pull {
+    /// Share of the way to rest that the node goes.
+    pub gain: f32,
     /// The own relative error.
     pub error: f32,
     /// Turns `stiffness` into a weight: the square root of the typical round trip.
     pub stiffness_scale: f32,
     /// Share of the weight that is the same for all springs.
     pub evenness: f32,
-    /// The most that one spring pulls, in seconds of mismatch.
+    /// The most that one spring pulls, in seconds of mismatch; above zero.
     pub limit: f32,
     /// The mismatch in seconds from which on a spring gives way.
     pub cutoff: f32,
+    /// Share of its distance from the origin, per second of that distance, that the node falls back.
+    pub gravity: f32,
+    /// Share of the way that the told place follows the inner one.
+    pub publish_share: f32,
 }
 
-/// What the springs of one block add up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Force {
-    pub vector: [f32; DIMENSIONS],
+/// Where a node is, and where it tells its peers that it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(32))]
+pub(crate) struct Place {
+    pub inner: Lanes,
+    pub told: Lanes,
+    /// The inner height plus adjustment.
     pub offset: f32,
-    /// The sum of the springs' weights; zero when none counts.
-    pub weight: f32,
 }
 
-impl Add for Force {
-    type Output = Force;
-    fn add(self, other: Force) -> Force {
-        Force {
-            vector: std::array::from_fn(|d| self.vector[d] + other.vector[d]),
-            offset: self.offset + other.offset,
-            weight: self.weight + other.weight,
-        }
-    }
-}
+// One register holds a row of one number per peer here and a vector of one per dimension there.
+const _: () = assert!(LANE_COUNT == DIMENSIONS);
 
 /// The bounds of a spring's weight, so that neither the nearest peer nor the farthest decides alone.
 const WEIGHT_MIN: f32 = 0.25;
@@ -108,6 +118,28 @@ impl Block {
         // An unknown peer is infinitely far, so that no sweep has to ask whether it is known.
         offset: Lanes::splat(f32::INFINITY),
     };
+
+    /// Puts a peer into a lane.
+    #[inline]
+    pub(crate) fn set(&mut self, lane: usize, peer: &Peer) {
+        // Checked once, so that the nine stores below need no checks of their own.
+        assert!(lane < LANE_COUNT);
+        for (row, component) in self.vector.iter_mut().zip(peer.vector) {
+            row.0[lane] = component;
+        }
+        self.offset.0[lane] = peer.offset;
+    }
+}
+
+impl Peer {
+    #[inline]
+    pub(crate) fn of(coordinate: &Coordinate) -> Peer {
+        let vector = coordinate.vector.map(|component| component as f32);
+        let (offset, error) = (coordinate.offset() as f32, coordinate.error as f32);
+        // The smallest errors would round to zero, which means that there is none.
+        let error = if error > 0.0 { error } else { f32::MIN_POSITIVE };
+        Peer { vector, offset, error }
+    }
 }
 
 /// A row of eight `f32` in whatever the processor keeps it in. Every operation is exactly rounded, so
@@ -131,22 +163,30 @@ trait Row:
     fn sums(rows: [Self; LANE_COUNT]) -> Lanes;
 }
 
+// The loops below are written out: closures handed to library functions are not compiled for AVX2 when
+// those are not inlined.
+
 #[inline(always)]
 fn difference<R: Row>(origin: &Origin, peers: &Block) -> [R; DIMENSIONS] {
-    std::array::from_fn(|d| R::splat(origin.vector[d]) - R::load(&peers.vector[d]))
+    let mut difference = [R::splat(0.0); DIMENSIONS];
+    for d in 0..DIMENSIONS {
+        difference[d] = R::splat(origin.vector[d]) - R::load(&peers.vector[d]);
+    }
+    difference
 }
 
 #[inline(always)]
 fn length<R: Row>(vector: &[R; DIMENSIONS]) -> R {
-    let [a, b, c, d, e, f, g, h] = vector.map(|row| row * row);
-    (((a + b) + (c + d)) + ((e + f) + (g + h))).sqrt()
+    let [a, b, c, d, e, f, g, h] = *vector;
+    let (left, right) = ((a * a + b * b) + (c * c + d * d), (e * e + f * f) + (g * g + h * h));
+    (left + right).sqrt()
 }
 
 #[inline(always)]
 fn predict<R: Row>(origin: &Origin, euclidean: R, offset: R) -> R {
     let adjusted = euclidean + (R::splat(origin.offset) + offset);
     let least = R::splat(origin.euclidean_share) * euclidean;
-    adjusted.max(least).max(R::splat(origin.minimum))
+    adjusted.max(least).max(R::splat(origin.seconds_min))
 }
 
 /// Predictions in milliseconds from `origin` to every peer of the blocks.
@@ -166,14 +206,19 @@ fn predict_all_body<R: Row>(origin: &Origin, blocks: &[Block], predictions_ms: &
     }
 }
 
-/// What the springs of one block do to a node at `origin`. Each pulls or pushes along its
-/// direction in proportion to its mismatch, up to a limit, and less again when the mismatch is so
-/// large that the peer must be wrong, slow or lying.
+/// What the springs of one block do: the force along each dimension, force and weight of each spring,
+/// and its mismatch.
 #[inline(always)]
-fn relax_body<R: Row>(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
-    let difference = difference::<R>(origin, &springs.peers);
-    let euclidean = length(&difference);
-    let predicted = predict(origin, euclidean, R::load(&springs.peers.offset));
+fn strain<R: Row>(place: &Place, springs: &SpringBlock, pull: &Pull) -> ([R; DIMENSIONS], R, R, R) {
+    let origin = Origin {
+        vector: place.inner.0,
+        offset: place.offset,
+        euclidean_share: EUCLIDEAN_SHARE_MIN as f32,
+        seconds_min: PREDICTION_SECONDS_MIN as f32,
+    };
+    let mut along = difference::<R>(&origin, &springs.peers);
+    let euclidean = length(&along);
+    let predicted = predict(&origin, euclidean, R::load(&springs.peers.offset));
     let mismatch = R::load(&springs.rest) - predicted;
 
     let cutoff = R::splat(pull.cutoff);
@@ -190,11 +235,50 @@ fn relax_body<R: Row>(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Fo
     let weight = stiffness.if_positive(weight);
 
     let force = bounded * (giving_way * giving_way) * (confidence * weight);
-    let along = force / euclidean.max(R::splat(DIRECTION_MIN));
+    let per_second = force / euclidean.max(R::splat(DIRECTION_MIN));
+    for row in &mut along {
+        *row = *row * per_second;
+    }
+    (along, force, weight, mismatch)
+}
+
+/// Moves a node along the springs of one or two blocks and gives the mismatches of the first. Each
+/// spring pulls or pushes along its direction in proportion to its mismatch, up to a limit, and less again
+/// when the mismatch is so large that the peer must be wrong, slow or lying. The node goes a share of the
+/// way that they pull on average, so that this is never longer than that share of the limit.
+#[inline(always)]
+fn relax_body<R: Row>(
+    place: &mut Place,
+    first: &SpringBlock,
+    second: Option<&SpringBlock>,
+    pull: &Pull,
+) -> Lanes {
+    let (mut along, mut force, mut weight, mismatch) = strain::<R>(place, first, pull);
+    if let Some(second) = second {
+        let (more_along, more_force, more_weight, _) = strain::<R>(place, second, pull);
+        for d in 0..DIMENSIONS {
+            along[d] = along[d] + more_along[d];
+        }
+        force = force + more_force;
+        weight = weight + more_weight;
+    }
+    let inner = R::load(&place.inner);
     let nothing = R::splat(0.0);
-    let both = [force, weight, nothing, nothing, nothing, nothing, nothing, nothing];
-    let [offset, weight, ..] = R::sums(both).0;
-    Force { vector: R::sums(difference.map(|row| row * along)).0, offset, weight }
+    let squares = inner * inner;
+    let rows = [force, weight, squares, nothing, nothing, nothing, nothing, nothing];
+    let Lanes([force, weight, square, ..]) = R::sums(rows);
+    let gain = if weight > 0.0 { pull.gain / weight } else { 0.0 };
+    place.offset += gain * force;
+
+    let fall = square.sqrt() * pull.gravity;
+    let fall = if fall < 1.0 { fall } else { 1.0 };
+    let moved = inner + R::splat(gain) * R::load(&R::sums(along)) - R::splat(fall) * inner;
+    let range = COMPONENT_SECONDS_MAX as f32;
+    let moved = moved.min(R::splat(range)).max(R::splat(-range));
+    let told = R::load(&place.told);
+    place.told = (told + R::splat(pull.publish_share) * (moved - told)).store();
+    place.inner = moved.store();
+    mismatch.store()
 }
 
 impl Lanes {
@@ -407,8 +491,13 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn relax(origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
-        relax_body::<Register>(origin, springs, pull)
+    pub(super) fn relax(
+        place: &mut Place,
+        first: &SpringBlock,
+        second: Option<&SpringBlock>,
+        pull: &Pull,
+    ) -> Lanes {
+        relax_body::<Register>(place, first, second, pull)
     }
 }
 
@@ -449,14 +538,21 @@ impl Width {
         }
     }
 
-    /// The force of one block of springs on a node at `origin`.
+    /// Moves a node along the springs of one or two blocks and gives the mismatches of the first, in
+    /// seconds.
     #[inline]
-    pub(crate) fn relax(self, origin: &Origin, springs: &SpringBlock, pull: &Pull) -> Force {
+    pub(crate) fn relax(
+        self,
+        place: &mut Place,
+        first: &SpringBlock,
+        second: Option<&SpringBlock>,
+        pull: &Pull,
+    ) -> Lanes {
         match self {
-            Width::Portable => relax_body::<Lanes>(origin, springs, pull),
+            Width::Portable => relax_body::<Lanes>(place, first, second, pull),
             // SAFETY: an `Avx2` exists only where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2(_) => unsafe { avx2::relax(origin, springs, pull) },
+            Width::Avx2(_) => unsafe { avx2::relax(place, first, second, pull) },
         }
     }
 }
@@ -477,14 +573,42 @@ mod tests {
 
     fn origin(random: &mut Random) -> Origin {
         let vector = std::array::from_fn(|_| (random.unit() as f32 - 0.5) * 0.4);
-        Origin { vector, offset: 0.003, euclidean_share: 0.4, minimum: 1e-6 }
+        Origin { vector, offset: 0.003, euclidean_share: 0.4, seconds_min: 1e-6 }
     }
+
+    fn springs(random: &mut Random) -> SpringBlock {
+        let above = |lanes: Lanes, least: f32| Row::max(Row::abs(lanes), Lanes::splat(least));
+        SpringBlock {
+            peers: block(random),
+            rest: above(lanes(random, 0.6), 0.001),
+            // Half of the springs do not count.
+            stiffness: Row::max(lanes(random, 8.0), Lanes::ZERO),
+            error: above(lanes(random, 1.0), 0.01),
+        }
+    }
+
+    fn place(random: &mut Random) -> Place {
+        let inner = lanes(random, 0.4);
+        Place { inner, told: inner, offset: 0.003 }
+    }
+
+    const PULL: Pull = Pull {
+        gain: 0.8,
+        error: 0.1,
+        stiffness_scale: 0.4,
+        evenness: 0.3,
+        limit: 0.004,
+        cutoff: 0.020,
+        gravity: 1e-4,
+        publish_share: 0.5,
+    };
 
     #[test]
     fn wide_and_portable_results_are_equal_to_the_last_bit() {
         let mut random = Random::new(11);
         let wide = Width::detect();
-        for _ in 0..500 {
+        let bits = |row: &[f32]| row.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+        for round in 0..500 {
             let origin = origin(&mut random);
             let blocks: Vec<Block> = (0..3).map(|_| block(&mut random)).collect();
             for count in 17..=24 {
@@ -492,24 +616,17 @@ mod tests {
                 let mut right = vec![0.0; count];
                 Width::Portable.predict_all(&origin, &blocks, &mut left);
                 wide.predict_all(&origin, &blocks, &mut right);
-                let bits = |row: &[f32]| row.iter().map(|ms| ms.to_bits()).collect::<Vec<_>>();
                 assert_eq!(bits(&left), bits(&right));
             }
-            let springs = SpringBlock {
-                peers: blocks[0],
-                rest: lanes(&mut random, 0.3).abs(),
-                stiffness: lanes(&mut random, 8.0).max(Lanes::ZERO),
-                error: lanes(&mut random, 1.0).abs().max(Lanes::splat(0.01)),
-            };
-            let pull = Pull {
-                error: 0.1,
-                stiffness_scale: 0.4,
-                evenness: 0.3,
-                limit: 0.004,
-                cutoff: 0.020,
-            };
-            let left = Width::Portable.relax(&origin, &springs, &pull);
-            assert_eq!(left, wide.relax(&origin, &springs, &pull));
+            let (first, second) = (springs(&mut random), springs(&mut random));
+            let second = (round % 2 == 0).then_some(&second);
+            let mut left = place(&mut random);
+            let mut right = left;
+            let mismatches = Width::Portable.relax(&mut left, &first, second, &PULL);
+            assert_eq!(mismatches, wide.relax(&mut right, &first, second, &PULL));
+            assert_eq!(bits(&left.inner.0), bits(&right.inner.0));
+            assert_eq!(bits(&left.told.0), bits(&right.told.0));
+            assert_eq!(left.offset.to_bits(), right.offset.to_bits());
         }
     }
 
@@ -540,23 +657,34 @@ mod tests {
     }
 
     #[test]
-    fn one_spring_pulls_no_harder_than_its_limit() {
+    fn no_block_of_springs_moves_a_node_farther_than_its_share_of_the_limit() {
         let mut random = Random::new(2);
-        let origin = origin(&mut random);
-        let peers = block(&mut random);
-        let pull =
-            Pull { error: 1.0, stiffness_scale: 1.0, evenness: 0.0, limit: 0.004, cutoff: 0.020 };
+        for _ in 0..500 {
+            let springs = springs(&mut random);
+            let before = place(&mut random);
+            let mut after = before;
+            Width::detect().relax(&mut after, &springs, None, &PULL);
+            let way = (after.inner - before.inner).0.map(|part| part * part).iter().sum::<f32>();
+            let bound = PULL.gain * PULL.limit;
+            assert!(way.sqrt() <= bound * 1.01 + 1e-5, "{}", way.sqrt());
+            assert!((after.offset - before.offset).abs() <= bound * 1.001);
+        }
+    }
+
+    #[test]
+    fn a_blatant_lie_pulls_less_than_a_small_one() {
+        let mut random = Random::new(3);
+        let before = place(&mut random);
         let pulled_by = |rest: f32| {
-            let mut springs = SpringBlock {
-                peers,
-                rest: Lanes::splat(rest),
-                stiffness: Lanes::ZERO,
-                error: Lanes::splat(1e-3),
-            };
+            let mut springs = springs(&mut Random::new(4));
+            springs.rest = Lanes::splat(rest);
+            springs.stiffness = Lanes::ZERO;
             springs.stiffness.0[3] = 1.0;
-            Width::detect().relax(&origin, &springs, &pull).offset.abs()
+            let mut after = before;
+            Width::detect().relax(&mut after, &springs, None, &PULL);
+            (after.offset - before.offset).abs()
         };
         assert!(pulled_by(10.0) < pulled_by(0.8));
-        assert!(pulled_by(0.8) <= 0.004);
+        assert!(pulled_by(0.8) <= PULL.gain * PULL.limit);
     }
 }

@@ -6,8 +6,7 @@
 //! spring, kept up to date with its newest coordinate; the memory is dense and bounded, and when it
 //! is full the oldest spring makes room.
 
-use super::Coordinate;
-use super::lanes::{Block, LANE_COUNT, Lanes, SpringBlock};
+use super::lanes::{Block, LANE_COUNT, Lanes, Peer, SpringBlock};
 
 /// Marks a peer without a spring.
 pub(super) const NONE: u16 = u16::MAX;
@@ -61,13 +60,10 @@ impl Springs {
     }
 
     /// Puts the far end of a spring where the peer now is.
-    pub(super) fn place(&mut self, index: u16, peer: &Coordinate) {
+    pub(super) fn place(&mut self, index: u16, peer: &Peer) {
         let (block, lane) = self.locate(index);
-        for (row, component) in block.peers.vector.iter_mut().zip(peer.vector) {
-            row.0[lane] = component as f32;
-        }
-        block.peers.offset.0[lane] = peer.offset() as f32;
-        block.error.0[lane] = peer.error as f32;
+        block.peers.set(lane, peer);
+        block.error.0[lane] = peer.error;
     }
 
     /// Gives a spring its length at rest, in seconds. One that is not to be listened to counts for
@@ -125,10 +121,10 @@ mod tests {
     use super::*;
     use crate::coordinate::DIMENSIONS;
 
-    fn peer(first: f64) -> Coordinate {
+    fn peer(first: f32) -> Peer {
         let mut vector = [0.0; DIMENSIONS];
         vector[0] = first;
-        Coordinate { vector, height: first, adjustment: 0.0, error: 0.5 }
+        Peer { vector, offset: first, error: 0.5 }
     }
 
     fn rest(springs: &Springs, index: u16) -> f32 {
@@ -151,7 +147,7 @@ mod tests {
         let mut springs = Springs::new(16);
         for slot in 0..10 {
             let (index, _) = springs.insert(slot);
-            springs.place(index, &peer(f64::from(slot)));
+            springs.place(index, &peer(slot as f32));
             springs.stretch(index, 1.0 + f64::from(slot), true);
         }
         assert_eq!(springs.remove(3), Some(Moved { slot: 9, index: 3 }));

@@ -7,9 +7,9 @@
 
 use super::filter::RoundTripFilter;
 use super::guard::Distrust;
-use super::lanes::{Block, LANE_COUNT, Origin, Width};
+use super::lanes::{Block, LANE_COUNT, Origin, Peer, Width};
 use super::springs;
-use super::{Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN, length};
+use super::{Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN, greater, length};
 use crate::time::{Duration, Instant};
 
 /// A point in time in units of 2^24 ns, about 17 ms. Ages are exact to one unit and right up to one year.
@@ -19,6 +19,11 @@ pub(super) struct Tick(u32);
 const TICK_BITS: u32 = 24;
 
 impl Tick {
+    /// How many units a time lasts at least.
+    pub(super) fn units_of(duration: Duration) -> i32 {
+        i32::try_from(duration.as_nanos().div_ceil(1 << TICK_BITS)).unwrap_or(i32::MAX)
+    }
+
     pub(super) fn of(now: Instant) -> Tick {
         Tick((now.as_nanos() >> TICK_BITS) as u32)
     }
@@ -119,7 +124,8 @@ impl Table {
         let peer = |d: usize| f64::from(block.vector[d].0[lane]);
         let euclidean = length(&std::array::from_fn(|d| own.vector[d] - peer(d)));
         let adjusted = euclidean + (own.offset() + f64::from(block.offset.0[lane]));
-        Some(adjusted.max(EUCLIDEAN_SHARE_MIN * euclidean).max(PREDICTION_SECONDS_MIN))
+        let least = EUCLIDEAN_SHARE_MIN * euclidean;
+        Some(greater(greater(adjusted, least), PREDICTION_SECONDS_MIN))
     }
 
     /// Predictions in milliseconds from `own` to every slot, from coordinates alone and in single
@@ -130,7 +136,7 @@ impl Table {
             vector: own.vector.map(|component| component as f32),
             offset: own.offset() as f32,
             euclidean_share: EUCLIDEAN_SHARE_MIN as f32,
-            minimum: PREDICTION_SECONDS_MIN as f32,
+            seconds_min: PREDICTION_SECONDS_MIN as f32,
         };
         self.width.predict_all(&origin, &self.blocks, estimates_ms);
     }
@@ -155,24 +161,15 @@ impl Table {
         &mut self.records[index]
     }
 
-    /// Remembers where a peer is. Gives the square of the distance from where it was, in seconds.
-    pub(super) fn place(&mut self, slot: u32, coordinate: &Coordinate, now: Tick) -> f32 {
-        let (block, lane) =
-            (&mut self.blocks[slot as usize / LANE_COUNT], slot as usize % LANE_COUNT);
-        let mut moved = 0.0;
-        for (row, component) in block.vector.iter_mut().zip(coordinate.vector) {
-            let component = component as f32;
-            let difference = component - row.0[lane];
-            moved += difference * difference;
-            row.0[lane] = component;
-        }
-        block.offset.0[lane] = coordinate.offset() as f32;
-        let record = &mut self.records[slot as usize];
+    /// Remembers where a peer is; `peer` is the same coordinate as `coordinate`.
+    pub(super) fn place(&mut self, slot: u32, coordinate: &Coordinate, peer: &Peer, now: Tick) {
+        let index = slot as usize;
+        self.blocks[index / LANE_COUNT].set(index % LANE_COUNT, peer);
+        let record = &mut self.records[index];
         record.height = coordinate.height as f32;
         record.adjustment = coordinate.adjustment as f32;
-        record.error = (coordinate.error as f32).max(f32::MIN_POSITIVE);
+        record.error = peer.error;
         record.heard_at = now;
-        moved
     }
 
     /// Forgets a slot's coordinate and record.
@@ -251,7 +248,8 @@ mod tests {
         let own = coordinate(&mut random);
         for slot in (0..93).filter(|slot| slot % 5 != 0) {
             table.record_mut(slot);
-            table.place(slot, &coordinate(&mut random), Tick::default());
+            let peer = coordinate(&mut random);
+            table.place(slot, &peer, &Peer::of(&peer), Tick::default());
         }
         let mut estimates = Vec::new();
         table.estimate_all(&own, &mut estimates);

@@ -7,6 +7,7 @@
 use super::config::{Profile, VivaldiConfig};
 use super::guard::{self, Refusal};
 use super::hyperscale::{self, Hyperscale};
+use super::lanes::Peer;
 use super::quality::{self, Rtt};
 use super::springs::{self, Springs};
 use super::table::{Record, Table, Tick};
@@ -69,6 +70,8 @@ pub struct Tracker {
     table: Table,
     metrics: Metrics,
     first_sample_at: Option<Instant>,
+    /// [`VivaldiConfig::sample_interval_ms_min`] in units of the table's clock.
+    sample_units_min: i32,
 }
 
 impl Tracker {
@@ -92,12 +95,14 @@ impl Tracker {
             Profile::Native => Model::Native(Box::new(Vivaldi::new(&config, &mut random))),
             Profile::Hyperscale(own) => Model::Hyperscale(Box::new(Hyperscale::new(own.clone()))),
         };
+        let interval = Duration::from_millis(config.sample_interval_ms_min.into());
         Ok(Tracker {
             springs: Springs::new(config.spring_capacity),
             model,
             table: Table::new(peer_capacity),
             metrics: Metrics::default(),
             first_sample_at: None,
+            sample_units_min: Tick::units_of(interval),
             config,
         })
     }
@@ -170,28 +175,26 @@ impl Tracker {
         let tick = Tick::of(now);
         let record = self.table.record_mut(slot);
         if round_trip.is_some() && record.filter.count() > 0 {
-            check_time(&self.config, record, tick)?;
+            check_time(self.sample_units_min, record, tick)?;
         }
 
-        let mut jumped = false;
-        if let Some(peer) = coordinate {
-            let claims = record.is_heard() && f64::from(record.error).max(peer.error) < 0.5;
-            let moved = self.table.place(slot, peer, tick);
-            if let (Model::Native(vivaldi), true) = (&self.model, claims) {
-                let far = self.config.inertia_factor * vivaldi.scale_seconds();
-                jumped = f64::from(moved) > far * far && vivaldi.is_settled(&self.config);
+        let spring = record.spring;
+        if let Some(coordinate) = coordinate {
+            let peer = Peer::of(coordinate);
+            self.table.place(slot, coordinate, &peer, tick);
+            if spring != springs::NONE {
+                self.springs.place(spring, &peer);
             }
         }
         let Some(seconds) = round_trip else {
             self.metrics.heard += 1;
-            self.refresh(slot, coordinate);
             return Ok(());
         };
         let record = self.table.record_mut(slot);
         record.measured_at = tick;
         let seconds = f64::from(record.filter.push(seconds as f32));
         match coordinate {
-            Some(peer) => self.update(slot, peer, seconds, jumped, now),
+            Some(peer) => self.update(slot, peer, seconds, now),
             None => Ok(()),
         }
     }
@@ -202,45 +205,32 @@ impl Tracker {
         slot: u32,
         peer: &Coordinate,
         round_trip: f64,
-        jumped: bool,
         now: Instant,
     ) -> Result<(), Refusal> {
         let first_sample_at = *self.first_sample_at.get_or_insert(now);
         match &mut self.model {
-            Model::Hyperscale(hyperscale) => {
-                hyperscale.update(peer, round_trip);
-                self.metrics.updates += 1;
-            }
+            Model::Hyperscale(hyperscale) => hyperscale.update(peer, round_trip),
             Model::Native(vivaldi) => {
-                let config = &self.config;
-                let mismatch = vivaldi.mismatch(peer, round_trip);
-                let contradicts = jumped || vivaldi.is_contradiction(config, mismatch);
-                let record = self.table.record_mut(slot);
-                record.distrust.count(contradicts, config.distrust_after);
-                let counts = record.distrust.is_trusted(config.distrust_after);
-                let index = hang(&mut self.table, &mut self.springs, slot);
-                self.springs.place(index, peer);
-                self.springs.stretch(index, round_trip, counts);
+                let (config, threshold) = (&self.config, self.config.distrust_after);
+                let spring = hang(&mut self.table, &mut self.springs, slot, peer);
+                let distrust = &mut self.table.record_mut(slot).distrust;
+                let counts = distrust.is_trusted(threshold);
+                self.springs.stretch(spring, round_trip, counts);
                 if !counts {
+                    let mismatch = vivaldi.mismatch(peer, round_trip);
+                    distrust.count(vivaldi.is_contradiction(config, mismatch), threshold);
                     return Err(Refusal::Contradiction);
                 }
-                let sample = Sample { round_trip, mismatch, peer_error: peer.error };
-                vivaldi.update(config, &mut self.springs, index, &sample);
-                self.metrics.updates += 1;
+                let sample = Sample { round_trip, peer_error: peer.error, spring };
+                let mismatch = vivaldi.update(config, &mut self.springs, &sample);
+                distrust.count(vivaldi.is_contradiction(config, mismatch), threshold);
             }
         }
+        self.metrics.updates += 1;
         if self.metrics.convergence_time.is_none() && self.is_converged() {
             self.metrics.convergence_time = Some(now - first_sample_at);
         }
         Ok(())
-    }
-
-    /// Moves the far end of a peer's spring, if it has one.
-    fn refresh(&mut self, slot: u32, coordinate: Option<&Coordinate>) {
-        let spring = self.table.record_mut(slot).spring;
-        if let (Some(peer), true) = (coordinate, spring != springs::NONE) {
-            self.springs.place(spring, peer);
-        }
     }
 
     /// What is known about the round trip to the peer in this slot: the measured one while it is
@@ -448,20 +438,20 @@ impl Tracker {
 }
 
 /// Refuses samples from before the peer's last one, and those that follow it too closely.
-fn check_time(config: &VivaldiConfig, record: &Record, now: Tick) -> Result<(), Refusal> {
+fn check_time(units_min: i32, record: &Record, now: Tick) -> Result<(), Refusal> {
+    let units = now.units_since(record.measured_at);
     // Kernel timestamps may lie a little before the last input's: one unit back is the same time.
-    if now.units_since(record.measured_at) < -1 {
+    if units < -1 {
         return Err(Refusal::Time);
     }
-    let interval = u128::from(config.sample_interval_ms_min) * 1_000_000;
-    if now.since(record.measured_at).as_nanos() < interval {
+    if units < units_min {
         return Err(Refusal::Rate);
     }
     Ok(())
 }
 
 /// The index of the spring to the peer in a slot, which gets one if it has none.
-fn hang(table: &mut Table, springs: &mut Springs, slot: u32) -> u16 {
+fn hang(table: &mut Table, springs: &mut Springs, slot: u32, peer: &Coordinate) -> u16 {
     let index = table.record_mut(slot).spring;
     if index != springs::NONE {
         return index;
@@ -471,5 +461,6 @@ fn hang(table: &mut Table, springs: &mut Springs, slot: u32) -> u16 {
         table.record_mut(evicted).spring = springs::NONE;
     }
     table.record_mut(slot).spring = index;
+    springs.place(index, &Peer::of(peer));
     index
 }

@@ -4,11 +4,13 @@
 //! spring between two nodes whose rest length it is, and a node moves to where its springs pull it.
 //! Four things differ from the paper, each because it made predictions better on every measured matrix:
 //!
-//! * A node relaxes against remembered springs too, not only against the newest ([`springs`](super::springs)).
-//! * A spring pulls no harder than a fraction of the node's usual mismatch, and far beyond that it gives way. The
-//!   node comes to rest at a median, which slow paths, detours and liars hardly shift.
+//! * A node relaxes against remembered springs too, not only against the newest
+//!   ([`springs`](super::springs)).
+//! * A spring pulls no harder than a fraction of the node's usual mismatch, and far beyond that it
+//!   gives way. The node comes to rest at a median, which slow paths, detours and liars hardly shift.
 //! * A settled node's height may go below zero, where its paths are shorter than the space can show. The
-//!   negative part is told as the adjustment (Serf has such a term; here it is part of the relaxation and bounded).
+//!   negative part is told as the adjustment (Serf has such a term; here it is part of the
+//!   relaxation, and bounded).
 //! * The step shrinks as the node settles and grows again when it finds itself misplaced; peers
 //!   are told a running average.
 //!
@@ -16,21 +18,19 @@
 //! round trip, both of which the node measures itself.
 
 use super::config::VivaldiConfig;
-use super::lanes::{Force, Origin, Pull, Width};
+use super::lanes::{LANE_COUNT, Lanes, Place, Pull, Width};
 use super::quality;
 use super::springs::Springs;
 use super::tracker::Snapshot;
-use super::{
-    COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, EUCLIDEAN_SHARE_MIN,
-    PREDICTION_SECONDS_MIN, length,
-};
+use super::{COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, greater, length, smaller};
 use crate::random::Random;
 
-/// How far from the origin a node starts, in seconds. Any direction will do, but all nodes must not take the same.
+/// How far from the origin a node starts, in seconds. Any direction will do, but all nodes must not
+/// take the same.
 const START_SECONDS: f64 = 1e-4;
 /// A sample counts for at most this many times the running average that it enters.
 const SURPRISE_MAX: f64 = 3.0;
-/// Samples until limits apply to the running averages: before, there is no average worth the name.
+/// Samples until that applies: before, there is no average worth the name.
 const FIRST_SAMPLES: u64 = 20;
 /// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
 const LIMIT_HEAT: f64 = 2.0;
@@ -38,28 +38,29 @@ const LIMIT_HEAT: f64 = 2.0;
 const LIMIT_SECONDS_MIN: f64 = 1e-6;
 /// Share of one sample in the running error of a new node. (Vivaldi: `c_e`.)
 const ERROR_GAIN_START: f64 = 0.25;
-/// Heat below this is none.
-const HEAT_MIN: f64 = 1e-4;
 /// A relative error beyond this means the node is misplaced, and heats it up again.
 const ERROR_MISPLACED: f64 = 0.5;
+/// Above this heat a node takes two steps in turn where a settled one takes both at once: that spreads a
+/// new network out faster.
+const HEAT_TWO_STEPS: f64 = 0.05;
+/// Heat below this is none. Numbers next to zero are slow to compute with.
+const HEAT_MIN: f64 = 1e-4;
 
 /// One measured round trip.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     /// In seconds.
     pub round_trip: f64,
-    /// How far it lies above the prediction, in seconds.
-    pub mismatch: f64,
     /// The error that the peer admits to.
     pub peer_error: f64,
+    /// Where its spring hangs.
+    pub spring: u16,
 }
 
 /// The node's own coordinate and how it moves.
 #[derive(Clone, Debug)]
 pub(super) struct Vivaldi {
-    vector: [f64; DIMENSIONS],
-    /// Height plus adjustment: a height that may be negative.
-    offset: f64,
+    place: Place,
     published: Coordinate,
     /// From 1, new or misplaced, to 0, settled.
     heat: f64,
@@ -68,6 +69,8 @@ pub(super) struct Vivaldi {
     /// The usual round trip in seconds.
     typical: f64,
     sample_count: u64,
+    /// [`VivaldiConfig::gravity_radius_seconds`] as a share of the distance per second of distance.
+    gravity: f32,
     width: Width,
 }
 
@@ -76,15 +79,16 @@ impl Vivaldi {
     /// dimensions come into use.
     pub(super) fn new(config: &VivaldiConfig, random: &mut Random) -> Vivaldi {
         let vector = random_direction(random).map(|component| component * START_SECONDS);
-        let offset = config.height_seconds_min;
+        let height = config.height_seconds_min;
+        let published = Coordinate { vector, height, adjustment: 0.0, error: ERROR_MAX };
         Vivaldi {
-            vector,
-            offset,
-            published: Coordinate { vector, height: offset, adjustment: 0.0, error: ERROR_MAX },
+            place: place_of(&published),
+            published,
             heat: 1.0,
             scale: 0.0,
             typical: 0.0,
             sample_count: 0,
+            gravity: (1.0 / config.gravity_radius_seconds.powi(2)) as f32,
             width: Width::detect(),
         }
     }
@@ -108,83 +112,91 @@ impl Vivaldi {
         self.typical
     }
 
-    /// Puts the node where it was before a restart. It is not quite as sure of it as it was.
+    pub(super) fn is_settled(&self, config: &VivaldiConfig) -> bool {
+        quality::is_converged(config, self.published.error, self.sample_count)
+    }
+
+    /// Puts the node where it was before a restart. The larger its error was, the readier it is to
+    /// move again.
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        let coordinate = snapshot.coordinate;
-        self.vector = coordinate.vector;
-        self.offset = coordinate.offset();
-        self.published = coordinate;
+        self.published = snapshot.coordinate;
+        self.place = place_of(&snapshot.coordinate);
         self.scale = snapshot.mismatch_seconds;
         self.typical = snapshot.round_trip_seconds;
         self.sample_count = snapshot.sample_count;
-        self.heat = (coordinate.error / ERROR_MISPLACED).min(1.0);
+        self.heat = (snapshot.coordinate.error / ERROR_MISPLACED).min(1.0);
     }
 
-    /// How far a measured round trip lies above the prediction, in seconds.
+    /// How far a measured round trip lies above the prediction, in seconds. For peers that are not
+    /// listened to: for the others [`Vivaldi::update`] finds it out on the way.
     pub(super) fn mismatch(&self, peer: &Coordinate, round_trip: f64) -> f64 {
-        let euclidean = length(&std::array::from_fn(|d| self.vector[d] - peer.vector[d]));
-        let adjusted = euclidean + (self.offset + peer.offset());
-        round_trip - adjusted.max(EUCLIDEAN_SHARE_MIN * euclidean).max(PREDICTION_SECONDS_MIN)
+        round_trip - self.published.distance(peer)
     }
 
     /// Whether a mismatch is one that no spring of a settled node has.
     pub(super) fn is_contradiction(&self, config: &VivaldiConfig, mismatch: f64) -> bool {
         let cutoff = config.cutoff_factor * config.limit_factor * self.scale;
-        self.is_settled(config) && mismatch.abs() > 2.0 * cutoff
+        mismatch.abs() > 2.0 * cutoff && self.is_settled(config)
     }
 
-    pub(super) fn is_settled(&self, config: &VivaldiConfig) -> bool {
-        quality::is_converged(config, self.published.error, self.sample_count)
-    }
-
-    /// Moves the node by one sample: along the springs of the block that holds it and of the block whose
-    /// turn it is. Both are judged from where the node was, so that neither waits for the other.
+    /// Moves the node by one sample whose spring hangs already, and gives its mismatch in seconds.
     pub(super) fn update(
         &mut self,
         config: &VivaldiConfig,
         springs: &mut Springs,
-        newest: u16,
         sample: &Sample,
-    ) {
+    ) -> f64 {
         if self.sample_count == 0 {
-            self.scale = sample.mismatch.abs();
+            // Nothing is expected yet, so all of it is mismatch.
+            self.scale = sample.round_trip;
             self.typical = sample.round_trip;
         }
-        let factor = config.limit_factor * (1.0 + LIMIT_HEAT * self.heat);
-        let limit = (factor * self.scale).clamp(LIMIT_SECONDS_MIN, config.limit_seconds_max);
-        let pull = Pull {
+        let pull = self.pull(config);
+        let (newest, next) = springs.pair(sample.spring);
+        let mismatches = if self.heat > HEAT_TWO_STEPS {
+            let mismatches = self.width.relax(&mut self.place, newest, None, &pull);
+            self.settle(config);
+            self.width.relax(&mut self.place, next.unwrap_or(newest), None, &pull);
+            mismatches
+        } else {
+            self.width.relax(&mut self.place, newest, next, &pull)
+        };
+        self.settle(config);
+        let mismatch = f64::from(mismatches.0[usize::from(sample.spring) % LANE_COUNT]);
+        self.learn(config, sample, mismatch);
+        self.publish(config, f64::from(pull.publish_share));
+        mismatch
+    }
+
+    /// How springs pull at the present heat.
+    fn pull(&self, config: &VivaldiConfig) -> Pull {
+        let towards = |cold: f64, hot: f64| cold + self.heat * (hot - cold);
+        let limit = towards(1.0, 1.0 + LIMIT_HEAT) * config.limit_factor * self.scale;
+        let limit = smaller(greater(limit, LIMIT_SECONDS_MIN), config.limit_seconds_max);
+        Pull {
+            gain: towards(config.gain, config.gain_start) as f32,
             error: self.published.error as f32,
             stiffness_scale: self.typical.sqrt() as f32,
             evenness: self.heat as f32,
             limit: limit as f32,
             cutoff: (config.cutoff_factor * limit) as f32,
-        };
-        let gain = config.gain + self.heat * (config.gain_start - config.gain);
-        let origin = self.origin();
-        let (block, next) = springs.pair(newest);
-        let mut force = self.width.relax(&origin, block, &pull);
-        if let Some(block) = next {
-            force = force + self.width.relax(&origin, block, &pull);
+            gravity: self.gravity,
+            publish_share: towards(config.publish_share, 1.0) as f32,
         }
-        self.learn(config, sample);
-        self.step(gain, &force);
-        self.offset = self.offset.max(self.offset_min(config));
-        self.fall(config);
-        self.publish(config);
     }
 
     /// Learns from one sample how wrong predictions are.
-    fn learn(&mut self, config: &VivaldiConfig, sample: &Sample) {
-        let mismatch = sample.mismatch.abs();
+    fn learn(&mut self, config: &VivaldiConfig, sample: &Sample, mismatch: f64) {
+        let mismatch = mismatch.abs();
         let heat = self.heat;
-        let gain = config.error_gain + heat * (ERROR_GAIN_START - config.error_gain).max(0.0);
+        let gain = config.error_gain + heat * greater(ERROR_GAIN_START - config.error_gain, 0.0);
 
         let error = self.published.error;
         let confidence = error / (error + sample.peer_error);
         let surprise = mismatch / sample.round_trip;
-        let surprise = surprise.min(SURPRISE_MAX * error + 0.05).min(ERROR_MAX);
+        let surprise = smaller(smaller(surprise, SURPRISE_MAX * error + 0.05), ERROR_MAX);
         let error = error + 2.0 * gain * confidence * (surprise - error);
-        self.published.error = error.clamp(config.error_min, ERROR_MAX);
+        self.published.error = smaller(greater(error, config.error_min), ERROR_MAX);
 
         self.sample_count += 1;
         let (share, surprise_max) = if self.sample_count <= FIRST_SAMPLES {
@@ -192,72 +204,44 @@ impl Vivaldi {
         } else {
             (config.error_gain, SURPRISE_MAX)
         };
-        self.scale += share * (mismatch.min(surprise_max * self.scale) - self.scale);
-        let round_trip = sample.round_trip.min(surprise_max * self.typical);
+        self.scale += share * (smaller(mismatch, surprise_max * self.scale) - self.scale);
+        let round_trip = smaller(sample.round_trip, surprise_max * self.typical);
         self.typical += share * (round_trip - self.typical);
 
-        let misplaced = (self.published.error - ERROR_MISPLACED).clamp(0.0, 1.0);
+        let misplaced = smaller(greater(self.published.error - ERROR_MISPLACED, 0.0), 1.0);
         let cooled = heat - config.cooling * heat;
-        // Cold enough is cold: numbers next to zero are slow to compute with.
-        self.heat = if cooled < HEAT_MIN { misplaced } else { cooled.max(misplaced) };
+        self.heat = greater(if cooled < HEAT_MIN { 0.0 } else { cooled }, misplaced);
     }
 
-    /// The end of predictions and relaxations, as the wide arithmetic wants it.
-    fn origin(&self) -> Origin {
-        Origin {
-            vector: self.vector.map(|component| component as f32),
-            offset: self.offset as f32,
-            euclidean_share: EUCLIDEAN_SHARE_MIN as f32,
-            minimum: PREDICTION_SECONDS_MIN as f32,
-        }
-    }
-
-    /// Goes a share of the way that the springs pull on average, so that the way is never longer than
-    /// that share of the limit.
-    fn step(&mut self, gain: f64, force: &Force) {
-        if force.weight <= 0.0 {
-            return;
-        }
-        let gain = gain / f64::from(force.weight);
-        for (component, force) in self.vector.iter_mut().zip(force.vector) {
-            *component += gain * f64::from(force);
-        }
-        self.offset += gain * f64::from(force.offset);
-    }
-
-    /// The lowest that height and adjustment together may be. Adjustments wait until the vector has found
-    /// its place: taken too early they keep it from ever spreading out.
-    fn offset_min(&self, config: &VivaldiConfig) -> f64 {
+    /// Keeps height and adjustment together within their range. Adjustments wait until the vector has
+    /// found its place: taken too early they keep it from ever spreading out.
+    fn settle(&mut self, config: &VivaldiConfig) {
         let after = u64::from(config.adjustment_after);
-        let beyond = self.sample_count.saturating_sub(after) as f64;
-        let share = (beyond / (4.0 * after.max(1) as f64)).min(1.0);
-        config.height_seconds_min - config.adjustment_share_max * self.typical * share
-    }
-
-    /// Gravity: a pull to the origin that grows with the square of the distance, nothing within a continent's
-    /// distances and strong enough to stop a drift of all nodes together.
-    fn fall(&mut self, config: &VivaldiConfig) {
-        let radius = config.gravity_radius_seconds;
-        let share = (length(&self.vector) / (radius * radius)).min(1.0);
-        for component in &mut self.vector {
-            *component -= share * *component;
-            *component = component.clamp(-COMPONENT_SECONDS_MAX, COMPONENT_SECONDS_MAX);
-        }
-        self.offset = self.offset.min(COMPONENT_SECONDS_MAX);
+        let least = if self.sample_count >= 5 * after {
+            config.height_seconds_min - config.adjustment_share_max * self.typical
+        } else {
+            let share = self.sample_count.saturating_sub(after) as f64 / (4 * after) as f64;
+            config.height_seconds_min - config.adjustment_share_max * self.typical * share
+        };
+        let offset = greater(f64::from(self.place.offset), least);
+        self.place.offset = smaller(offset, COMPONENT_SECONDS_MAX) as f32;
     }
 
     /// Moves what peers are told towards where the node is.
-    fn publish(&mut self, config: &VivaldiConfig) {
-        let share = config.publish_share + self.heat * (1.0 - config.publish_share);
+    fn publish(&mut self, config: &VivaldiConfig, share: f64) {
         let published = &mut self.published;
-        for (told, inner) in published.vector.iter_mut().zip(self.vector) {
-            *told += share * (inner - *told);
-        }
-        let offset = published.offset() + share * (self.offset - published.offset());
-        published.height = offset.max(config.height_seconds_min);
+        published.vector = self.place.told.0.map(f64::from);
+        let offset = published.height + published.adjustment;
+        let offset = offset + share * (f64::from(self.place.offset) - offset);
+        published.height = greater(offset, config.height_seconds_min);
         published.adjustment = offset - published.height;
         debug_assert!(published.is_valid(), "{published:?}");
     }
+}
+
+fn place_of(coordinate: &Coordinate) -> Place {
+    let inner = Lanes(coordinate.vector.map(|component| component as f32));
+    Place { inner, told: inner, offset: coordinate.offset() as f32 }
 }
 
 /// A direction of length one, drawn evenly: corners of the cube are not favoured.
