@@ -54,7 +54,7 @@ fn main() {
     for (moment, reports) in moments.iter().zip(&reports) {
         let report = CoordinateReport::median(reports);
         println!(
-            "{moment:6}  {:.4}   {:.3}  {:5.2}  {:6.2}x  {:6.2}x  {:.3}  {:.3}",
+            "{moment:6}  {:.4}   {:.3}  {:5.2}  {:6.2}x  {:6.2}x  {:.3}  {:.3} {:.2}",
             report.median_rel_err,
             report.p90_rel_err,
             report.median_abs_err_ms,
@@ -62,6 +62,7 @@ fn main() {
             report.nearest_stretch_measured_median,
             report.top1_of_10,
             report.within_upper,
+            report.slack,
         );
     }
 }

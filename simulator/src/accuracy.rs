@@ -8,7 +8,7 @@
 
 use crate::matrix::Matrix;
 use serde::Serialize;
-use shoal_core::coordinate::{COMPONENT_SECONDS_MAX, Coordinate, Tracker, VivaldiConfig};
+use shoal_core::coordinate::{COMPONENT_SECONDS_MAX, Coordinate, Rtt, Tracker, VivaldiConfig};
 use shoal_core::random::Random;
 use shoal_core::{ConfigError, Duration, Instant};
 
@@ -87,8 +87,11 @@ pub struct CoordinateReport {
     pub nearest_stretch_measured_median: f64,
     /// How often a node picks the truly nearest of ten random candidates, from coordinates alone.
     pub top1_of_10: f64,
-    /// How often a round trip is within its predicted upper bound.
+    /// How often a round trip is within the upper bound that a node predicts from what it last heard
+    /// of its peer.
     pub within_upper: f64,
+    /// How many times the true round trip that bound is; median.
+    pub slack: f64,
 }
 
 impl CoordinateReport {
@@ -109,6 +112,7 @@ impl CoordinateReport {
             nearest_stretch_measured_median: median(|r| r.nearest_stretch_measured_median),
             top1_of_10: median(|report| report.top1_of_10),
             within_upper: median(|report| report.within_upper),
+            slack: median(|r| r.slack),
         }
     }
 }
@@ -215,7 +219,7 @@ impl<'a> Network<'a> {
                 let Some(ms) = self.matrix.round_trip_ms(node, peer) else { continue };
                 let coordinate = self.trackers[peer].coordinate();
                 let estimate_ms = self.predict_ms(own, coordinate);
-                pairs.add(ms, estimate_ms, own.error + coordinate.error, &self.evaluation.config);
+                pairs.add(ms, estimate_ms, tracker.prediction(peer as u32, self.now()));
                 nearest.offer(ms, ms);
                 predicted.offer(estimate_ms, ms);
                 let own_measured = tracker.measured_ms(peer as u32).is_some();
@@ -234,7 +238,8 @@ impl<'a> Network<'a> {
             nearest_stretch_median: percentile(&mut stretches, 0.5),
             nearest_stretch_measured_median: percentile(&mut stretches_measured, 0.5),
             top1_of_10: self.top1_of_10(),
-            within_upper: pairs.within_upper as f64 / pairs.relative.len().max(1) as f64,
+            within_upper: pairs.within_upper as f64 / pairs.heard.max(1) as f64,
+            slack: percentile(&mut pairs.slack, 0.5),
         }
     }
 
@@ -339,15 +344,20 @@ struct Pairs {
     relative: Vec<f64>,
     absolute_ms: Vec<f64>,
     within_upper: usize,
+    heard: usize,
+    slack: Vec<f64>,
 }
 
 impl Pairs {
-    fn add(&mut self, ms: f64, estimate_ms: f64, error: f64, config: &VivaldiConfig) {
+    fn add(&mut self, ms: f64, estimate_ms: f64, told: Option<Rtt>) {
         let wrong_ms = (estimate_ms - ms).abs();
         self.relative.push(wrong_ms / ms);
         self.absolute_ms.push(wrong_ms);
-        let upper_ms = estimate_ms * (1.0 + config.sigma_count * error);
-        self.within_upper += usize::from(ms <= upper_ms);
+        if let Some(told) = told {
+            self.heard += 1;
+            self.within_upper += usize::from(ms <= told.upper_ms);
+            self.slack.push(told.upper_ms / ms);
+        }
     }
 }
 

@@ -25,10 +25,10 @@ pub struct VivaldiConfig {
     /// Whose arithmetic moves the coordinate.
     pub profile: Profile,
 
-    /// Share of the way to rest that one relaxation goes while the node is new; `gain` to 2.
+    /// Share of the way to rest that one relaxation goes while the node is new; `gain` to 1.
     /// (Vivaldi: the adaptive timestep delta, section 3.3.)
     pub gain_start: f64,
-    /// The same once it has settled; 0.01 to 2. (Vivaldi: `c_c`.)
+    /// The same once it has settled; 0.01 to 1. (Vivaldi: `c_c`.)
     pub gain: f64,
     /// Share of its heat that the node loses with each sample, on the way from `gain_start` to `gain`;
     /// 0.001 to 1.
@@ -89,8 +89,8 @@ impl Default for VivaldiConfig {
     fn default() -> VivaldiConfig {
         VivaldiConfig {
             profile: Profile::Native,
-            gain_start: 1.6,
-            gain: 1.0,
+            gain_start: 0.75,
+            gain: 0.6,
             cooling: 0.02,
             error_gain: 0.05,
             error_min: 0.01,
@@ -98,7 +98,7 @@ impl Default for VivaldiConfig {
             limit_seconds_max: 0.2,
             cutoff_factor: 5.0,
             spring_capacity: 256,
-            height_seconds_min: 10e-6,
+            height_seconds_min: 1e-6,
             adjustment_share_max: 0.15,
             adjustment_after: 100,
             gravity_radius_seconds: 100.0,
@@ -137,8 +137,8 @@ impl VivaldiConfig {
         let capacity = count(self.spring_capacity);
         let capacity_max = if self.spring_capacity.is_multiple_of(8) { 4_096.0 } else { f64::NAN };
         check_ranges(&[
-            ("gain", self.gain, 0.01, 2.0),
-            ("gain_start", self.gain_start, self.gain, 2.0),
+            ("gain", self.gain, 0.01, 1.0),
+            ("gain_start", self.gain_start, self.gain, 1.0),
             ("cooling", self.cooling, 0.001, 1.0),
             ("error_gain", self.error_gain, 0.005, 1.0),
             ("error_min", self.error_min, 0.001, 0.5),
@@ -203,7 +203,7 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err().to_string()
         };
-        assert_eq!(refused(|c| c.gain = 3.0), "gain is 3, expected 0.01 to 2");
+        assert_eq!(refused(|c| c.gain = 3.0), "gain is 3, expected 0.01 to 1");
         assert!(refused(|c| c.gain = f64::NAN).starts_with("gain is NaN"));
         assert!(refused(|c| c.gain_start = 0.1).starts_with("gain_start is 0.1"));
         assert!(refused(|c| c.spring_capacity = 12).starts_with("spring_capacity is 12"));

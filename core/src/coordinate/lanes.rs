@@ -225,8 +225,10 @@ fn strain<R: Row>(place: &Place, springs: &SpringBlock, pull: &Pull) -> ([R; DIM
     let bounded = mismatch.min(R::splat(pull.limit)).max(R::splat(-pull.limit));
     let giving_way = cutoff / mismatch.abs().max(cutoff);
 
+    // Vivaldi's weight, doubled, but no peer counts as surer than this node: a claim costs nothing.
     let own_error = R::splat(pull.error);
-    let confidence = own_error / (own_error + R::load(&springs.error));
+    let confidence = (own_error + own_error) / (own_error + R::load(&springs.error));
+    let confidence = confidence.min(R::splat(1.0));
     let stiffness = R::load(&springs.stiffness);
     let weight = (stiffness * R::splat(pull.stiffness_scale))
         .max(R::splat(WEIGHT_MIN))

@@ -53,12 +53,13 @@ pub(super) fn predicted(
     seconds: f64,
     own_error: f64,
     peer_error: f64,
+    sigma: f64,
     sample_count: u64,
     age: Duration,
 ) -> Rtt {
     let ms = seconds * 1e3;
     let error = own_error.max(peer_error);
-    let upper_ms = ms * (1.0 + config.sigma_count * (own_error + peer_error)) + MEASURED_MS_MIN;
+    let upper_ms = ms * (1.0 + sigma * (own_error + peer_error)) + MEASURED_MS_MIN;
     let quality = samples_factor(config, sample_count)
         * error_factor(config, error)
         * age_factor(config, age)
@@ -98,8 +99,8 @@ mod tests {
     #[test]
     fn near_and_far_stay_apart_however_uncertain() {
         let config = VivaldiConfig::default();
-        let near = predicted(&config, 0.001, 1.0, 1.0, 100, FRESH);
-        let far = predicted(&config, 0.150, 1.0, 1.0, 100, FRESH);
+        let near = predicted(&config, 0.001, 1.0, 1.0, 2.0, 100, FRESH);
+        let far = predicted(&config, 0.150, 1.0, 1.0, 2.0, 100, FRESH);
         assert!(near.upper_ms < 10.0 && far.upper_ms > 150.0, "{near:?} {far:?}");
     }
 
@@ -107,7 +108,7 @@ mod tests {
     fn each_factor_alone_lowers_the_quality() {
         let config = VivaldiConfig::default();
         let quality =
-            |error, count, age| predicted(&config, 0.05, error, error, count, age).quality;
+            |error, count, age| predicted(&config, 0.05, error, error, 2.0, count, age).quality;
         let best = quality(0.1, 100, FRESH);
         assert_eq!(best, 0.75);
         assert!(quality(0.8, 100, FRESH) < best / 3.0);

@@ -218,12 +218,15 @@ impl Tracker {
                 self.springs.stretch(spring, round_trip, counts);
                 if !counts {
                     let mismatch = vivaldi.mismatch(peer, round_trip);
-                    distrust.count(vivaldi.is_contradiction(config, mismatch), threshold);
+                    vivaldi.learn_scale(config, mismatch);
+                    let contradicts = vivaldi.is_contradiction(config, mismatch, round_trip);
+                    distrust.count(contradicts, threshold);
                     return Err(Refusal::Contradiction);
                 }
                 let sample = Sample { round_trip, peer_error: peer.error, spring };
                 let mismatch = vivaldi.update(config, &mut self.springs, &sample);
-                distrust.count(vivaldi.is_contradiction(config, mismatch), threshold);
+                let contradicts = vivaldi.is_contradiction(config, mismatch, round_trip);
+                distrust.count(contradicts, threshold);
             }
         }
         self.metrics.updates += 1;
@@ -253,7 +256,14 @@ impl Tracker {
                 ));
             }
         }
-        let age = tick.since(record.heard_at);
+        self.prediction(slot, now)
+    }
+
+    /// What the coordinates alone say about the round trip to the peer in this slot, while its
+    /// coordinate is recent.
+    pub fn prediction(&self, slot: u32, now: Instant) -> Option<Rtt> {
+        let record = self.table.record(slot)?;
+        let age = Tick::of(now).since(record.heard_at);
         if !record.is_heard() || age > self.config.coordinate_age_max() {
             return None;
         }
@@ -262,7 +272,8 @@ impl Tracker {
                 let own = vivaldi.coordinate();
                 let seconds = self.table.distance(own, slot)?;
                 let (error, count) = (f64::from(record.error), vivaldi.sample_count());
-                Some(quality::predicted(&self.config, seconds, own.error, error, count, age))
+                let sigma = vivaldi.sigma_factor();
+                Some(quality::predicted(&self.config, seconds, own.error, error, sigma, count, age))
             }
             Model::Hyperscale(hyperscale) => {
                 let peer = self.table.coordinate(slot)?;

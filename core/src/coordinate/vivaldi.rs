@@ -27,15 +27,26 @@ use crate::random::Random;
 
 /// How far from the origin a node starts, in seconds. Any direction will do, but all nodes must not
 /// take the same.
-const START_SECONDS: f64 = 1e-4;
+const START_SECONDS: f64 = 1e-5;
 /// A sample counts for at most this many times the running average that it enters.
 const SURPRISE_MAX: f64 = 3.0;
 /// Samples until that applies: before, there is no average worth the name.
 const FIRST_SAMPLES: u64 = 20;
 /// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
 const LIMIT_HEAT: f64 = 2.0;
+/// The usual mismatch counts as at least this share of the usual round trip. A small network fits
+/// perfectly, and must not take the next change of a path for a lie.
+const SCALE_SHARE_MIN: f64 = 0.01;
 /// The least limit, in seconds: no clock is finer.
 const LIMIT_SECONDS_MIN: f64 = 1e-6;
+/// A contradiction is wrong by at least this share of the round trip.
+const CONTRADICTION_SHARE_MIN: f64 = 0.5;
+/// How the number of sigmas grows with a sample above the upper bound and shrinks with one below:
+/// in balance when three samples in a hundred are above.
+const SIGMA_GROWTH: f64 = 1.1;
+const SIGMA_SHRINKAGE: f64 = 0.997;
+/// The most it grows to, as a multiple of what is configured.
+const SIGMA_FACTOR_MAX: f64 = 10.0;
 /// Share of one sample in the running error of a new node. (Vivaldi: `c_e`.)
 const ERROR_GAIN_START: f64 = 0.25;
 /// A relative error beyond this means the node is misplaced, and heats it up again.
@@ -69,6 +80,8 @@ pub(super) struct Vivaldi {
     /// The usual round trip in seconds.
     typical: f64,
     sample_count: u64,
+    /// How many sigmas the upper bound lies above the estimate.
+    sigma_factor: f64,
     /// [`VivaldiConfig::gravity_radius_seconds`] as a share of the distance per second of distance.
     gravity: f32,
     width: Width,
@@ -88,6 +101,7 @@ impl Vivaldi {
             scale: 0.0,
             typical: 0.0,
             sample_count: 0,
+            sigma_factor: 2.0,
             gravity: (1.0 / config.gravity_radius_seconds.powi(2)) as f32,
             width: Width::detect(),
         }
@@ -105,6 +119,11 @@ impl Vivaldi {
     /// The usual mismatch between measured and predicted round trips, in seconds.
     pub(super) fn scale_seconds(&self) -> f64 {
         self.scale
+    }
+
+    /// How many sigmas the upper bound of a prediction lies above it.
+    pub(super) fn sigma_factor(&self) -> f64 {
+        self.sigma_factor
     }
 
     /// The usual round trip, in seconds.
@@ -134,9 +153,22 @@ impl Vivaldi {
     }
 
     /// Whether a mismatch is one that no spring of a settled node has.
-    pub(super) fn is_contradiction(&self, config: &VivaldiConfig, mismatch: f64) -> bool {
-        let cutoff = config.cutoff_factor * config.limit_factor * self.scale;
-        mismatch.abs() > 2.0 * cutoff && self.is_settled(config)
+    pub(super) fn is_contradiction(
+        &self,
+        config: &VivaldiConfig,
+        mismatch: f64,
+        round_trip: f64,
+    ) -> bool {
+        let cutoff = config.cutoff_factor * config.limit_factor * self.limit_scale();
+        let mismatch = mismatch.abs();
+        mismatch > 2.0 * cutoff
+            && mismatch > CONTRADICTION_SHARE_MIN * round_trip
+            && self.is_settled(config)
+    }
+
+    /// The usual mismatch as limits see it, in seconds.
+    fn limit_scale(&self) -> f64 {
+        greater(self.scale, SCALE_SHARE_MIN * self.typical)
     }
 
     /// Moves the node by one sample whose spring hangs already, and gives its mismatch in seconds.
@@ -171,7 +203,7 @@ impl Vivaldi {
     /// How springs pull at the present heat.
     fn pull(&self, config: &VivaldiConfig) -> Pull {
         let towards = |cold: f64, hot: f64| cold + self.heat * (hot - cold);
-        let limit = towards(1.0, 1.0 + LIMIT_HEAT) * config.limit_factor * self.scale;
+        let limit = towards(1.0, 1.0 + LIMIT_HEAT) * config.limit_factor * self.limit_scale();
         let limit = smaller(greater(limit, LIMIT_SECONDS_MIN), config.limit_seconds_max);
         Pull {
             gain: towards(config.gain, config.gain_start) as f32,
@@ -185,8 +217,17 @@ impl Vivaldi {
         }
     }
 
+    /// Learns how large mismatches are. From peers that are not listened to as well: when they are the
+    /// many, it is this node that is wrong, and it must find out.
+    pub(super) fn learn_scale(&mut self, config: &VivaldiConfig, mismatch: f64) {
+        let mismatch = mismatch.abs();
+        let bounded = smaller(mismatch, SURPRISE_MAX * self.limit_scale());
+        self.scale += config.error_gain * (bounded - self.scale);
+    }
+
     /// Learns from one sample how wrong predictions are.
     fn learn(&mut self, config: &VivaldiConfig, sample: &Sample, mismatch: f64) {
+        self.learn_sigma(sample, mismatch);
         let mismatch = mismatch.abs();
         let heat = self.heat;
         let gain = config.error_gain + heat * greater(ERROR_GAIN_START - config.error_gain, 0.0);
@@ -199,18 +240,27 @@ impl Vivaldi {
         self.published.error = smaller(greater(error, config.error_min), ERROR_MAX);
 
         self.sample_count += 1;
-        let (share, surprise_max) = if self.sample_count <= FIRST_SAMPLES {
-            (1.0 / self.sample_count as f64, f64::INFINITY)
+        if self.sample_count <= FIRST_SAMPLES {
+            let share = 1.0 / self.sample_count as f64;
+            self.scale += share * (mismatch - self.scale);
+            self.typical += share * (sample.round_trip - self.typical);
         } else {
-            (config.error_gain, SURPRISE_MAX)
-        };
-        self.scale += share * (smaller(mismatch, surprise_max * self.scale) - self.scale);
-        let round_trip = smaller(sample.round_trip, surprise_max * self.typical);
-        self.typical += share * (round_trip - self.typical);
-
+            self.learn_scale(config, mismatch);
+            let round_trip = smaller(sample.round_trip, SURPRISE_MAX * self.typical);
+            self.typical += config.error_gain * (round_trip - self.typical);
+        }
         let misplaced = smaller(greater(self.published.error - ERROR_MISPLACED, 0.0), 1.0);
         let cooled = heat - config.cooling * heat;
         self.heat = greater(if cooled < HEAT_MIN { 0.0 } else { cooled }, misplaced);
+    }
+
+    /// Adapts the number of sigmas to how often samples lie above their upper bound.
+    fn learn_sigma(&mut self, sample: &Sample, mismatch: f64) {
+        let predicted = sample.round_trip - mismatch;
+        let sigma = predicted * (self.published.error + sample.peer_error);
+        let is_above = mismatch > self.sigma_factor * sigma;
+        let factor = if is_above { SIGMA_GROWTH } else { SIGMA_SHRINKAGE };
+        self.sigma_factor = smaller(greater(self.sigma_factor * factor, 0.5), SIGMA_FACTOR_MAX);
     }
 
     /// Keeps height and adjustment together within their range. Adjustments wait until the vector has
