@@ -5,7 +5,7 @@
 
 use shoal_core::coordinate::VivaldiConfig;
 use shoal_simulator::accuracy::{CoordinateReport, Evaluation, Lie, Network};
-use shoal_simulator::{Matrix, World};
+use shoal_simulator::matrix::{Matrix, World};
 
 fn main() {
     let mut evaluation = Evaluation::default();

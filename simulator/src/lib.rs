@@ -1,8 +1,7 @@
-//! Deterministic simulation of Shoal: the same engine code over a network that exists only in
-//! memory, so that a run is a function of its seed.
+//! Emulated networks for Shoal, so that its behaviour over wide areas and under faults can be seen on
+//! one machine.
+#![deny(unsafe_code)]
 
 pub mod accuracy;
 pub mod matrix;
-
-pub use accuracy::{CoordinateReport, Evaluation, Lie, evaluate};
-pub use matrix::{Matrix, MatrixError, World};
+pub mod relay;
