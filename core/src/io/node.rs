@@ -5,6 +5,7 @@
 //! come from a mirror and never make the engine wait. Events come from a mailbox with a file
 //! descriptor that any event loop can watch.
 
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -374,6 +375,27 @@ impl Node {
     /// [`NodeError`]; the node keeps its secrets.
     pub fn set_secrets(&self, secrets: Vec<Secret>) -> Result<(), NodeError> {
         self.command(move |engine, _| engine.set_secrets(secrets))
+    }
+
+    /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there).
+    ///
+    /// # Errors
+    /// [`NodeError`]; the earlier state stays.
+    pub fn set_state(&self, state: Bytes) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.set_state(now, state))
+    }
+
+    /// The state of the member at this address, as far as it has come here.
+    pub fn state(&self, address: Address) -> Option<Bytes> {
+        self.outlet.view.state(address)
+    }
+
+    /// Sends bytes to every member once ([`Event::Broadcast`] there), without an answer.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is sent.
+    pub fn broadcast(&self, payload: Bytes) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.broadcast(now, payload))
     }
 
     /// Every member that this node knows, itself first.
