@@ -274,7 +274,8 @@ fn legend(outcome: &Outcome) -> String {
 }
 
 fn job_columns(outcome: &Outcome) -> String {
-    let bins = &outcome.routing.bins;
+    // The last bin ended with the phase, not with its time.
+    let bins = outcome.routing.bins.split_last().map_or(&[][..], |(_, whole)| whole);
     let (Some(first), Some(last)) = (bins.first(), bins.last()) else {
         return "<p>No jobs were routed.</p>\n".to_owned();
     };
@@ -374,7 +375,7 @@ pub fn detection(outcome: &Outcome) -> String {
     victims.sort_unstable();
     victims.dedup();
     let pitch = 13.0 * victims.len().max(1) as f64 + 5.0;
-    let (left, right, top) = (148.0, 544.0, 14.0);
+    let (left, right, top) = (172.0, 544.0, 14.0);
     let bottom = top + pitch * observers.len() as f64;
     let height = bottom + 44.0;
     let x = Axis::linear(0.0, detection.all_dead_ms.max(1.0) * 1.04 / 1e3, [left, right]);

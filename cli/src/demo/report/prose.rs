@@ -144,9 +144,9 @@ pub fn routing(outcome: &Outcome) -> String {
     let row = routing.after.get(lost).cloned().unwrap_or_default();
     let next = row.iter().enumerate().max_by_key(|(_, jobs)| **jobs).map_or(0, |(index, _)| index);
     format!(
-        "Each gate sends a job where the upper bound of the round trip is lowest. When the managers of \
-         <b class=\"dc{lost}\">{}</b> died, {} jobs were already on their way to them; {} later the last of its jobs \
-         went to <b class=\"dc{next}\">{}</b> instead.",
+        "Each gate sends a job where the upper bound of the round trip is lowest. After the managers of \
+         <b class=\"dc{lost}\">{}</b> died, {} jobs were still sent to them and had to be routed again; from {} on, all \
+         jobs of its gate went to <b class=\"dc{next}\">{}</b>.",
         escape(&outcome.datacenters[lost]),
         routing.misdirected,
         duration(routing.failover_ms),
