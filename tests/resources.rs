@@ -53,10 +53,13 @@ fn options(backend: BackendChoice, bind: &str) -> NodeOptions {
     options
 }
 
-/// Threads and open descriptors of this process.
+/// Node threads and open descriptors of this process.
 fn held() -> (usize, usize) {
-    let count = |path: &str| std::fs::read_dir(path).unwrap().count();
-    (count("/proc/self/task"), count("/proc/self/fd"))
+    let is_node = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "shoal-node\n")
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    (tasks.filter(is_node).count(), std::fs::read_dir("/proc/self/fd").unwrap().count())
 }
 
 #[test]

@@ -233,6 +233,11 @@ impl Engine {
         self.membership.state(address)
     }
 
+    /// The same by slot, for hosts that mirror the table.
+    pub fn state_at(&self, slot: u32) -> Option<&Bytes> {
+        self.membership.state_at(slot)
+    }
+
     /// Sends bytes to every member once ([`Event::Broadcast`] there), by gossip and without an answer.
     ///
     /// # Errors

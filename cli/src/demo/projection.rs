@@ -89,10 +89,10 @@ fn eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
                     0.5 * (2.0 * matrix[p][q] / difference).atan()
                 };
                 let (sine, cosine) = angle.sin_cos();
-                for k in 0..size {
-                    let (kp, kq) = (matrix[k][p], matrix[k][q]);
-                    matrix[k][p] = cosine * kp - sine * kq;
-                    matrix[k][q] = sine * kp + cosine * kq;
+                for row in &mut matrix {
+                    let (kp, kq) = (row[p], row[q]);
+                    row[p] = cosine * kp - sine * kq;
+                    row[q] = sine * kp + cosine * kq;
                 }
                 for k in 0..size {
                     let (pk, qk) = (matrix[p][k], matrix[q][k]);

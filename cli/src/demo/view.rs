@@ -218,8 +218,8 @@ impl Picture<'_> {
                 .map(seen);
         let (mark, style, text) = if node.killed {
             let text = match dead {
-                0 => format!("killed; suspect to {suspect}"),
-                dead => format!("killed; dead to {dead}"),
+                0 => format!("suspect to {suspect}"),
+                dead => format!("dead to {dead}"),
             };
             ("✗", Style::new().light_red(), text)
         } else if left > 0 {
@@ -322,8 +322,8 @@ mod tests {
         for text in [
             "✓ route   ● fail   ○ time out",
             "● gate      alive to 15",
-            "✗ manager 1 killed; suspect to 1",
-            "✗ manager 2 killed; dead to 1",
+            "✗ manager 1 suspect to 1",
+            "✗ manager 2 dead to 1",
             "prediction error 2.",
             "both managers were killed",
         ] {

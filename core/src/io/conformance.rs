@@ -168,12 +168,12 @@ fn waits_no_longer_and_no_shorter_than_asked(transport: &mut impl Transport, exa
 
 fn ends_a_wait_for_a_command(transport: &mut impl Transport, commands: &Commands) {
     for _ in 0..100 {
-        assert!(commands.declare_asleep());
+        while !commands.declare_asleep() {}
         let (waker, woken) = (Arc::clone(commands), Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&woken);
         let thread = std::thread::spawn(move || {
             flag.store(true, Ordering::SeqCst);
-            waker.wake();
+            waker.prod();
         });
         let start = clock::now();
         while !woken.load(Ordering::SeqCst) {
@@ -287,4 +287,6 @@ macro_rules! conformance {
 conformance!(poll, |commands| super::super::poll::Poll::new(commands).unwrap(), linux: true);
 #[cfg(target_os = "linux")]
 conformance!(uring, |commands| super::super::uring::Uring::new(commands).unwrap(), linux: true);
+#[cfg(target_os = "linux")]
+conformance!(uring_plain, super::super::uring::Uring::new_plain, linux: true);
 conformance!(portable, |commands| Portable::new(commands).unwrap(), linux: false);

@@ -1,6 +1,6 @@
 //! Running nodes: an [`Engine`](crate::Engine) and a UDP socket on a thread.
 //!
-//! One thread runs any number of nodes over one [`Transport`], in rounds: wait for datagrams, a
+//! One thread runs any number of nodes over one transport, in rounds: wait for datagrams, a
 //! deadline or a command; hand every input to its engine; write what the engines answer into send
 //! slots; publish what hosts read. Two transports do the same work: `uring` (one io_uring with a
 //! multishot receive per socket) and `poll` (epoll with batched receive and send calls). `poll` is

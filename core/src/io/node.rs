@@ -5,9 +5,10 @@
 //! come from a mirror and never make the engine wait. Events come from a mailbox with a file
 //! descriptor that any event loop can watch.
 
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -279,11 +280,7 @@ impl Node {
         if !join.is_empty() {
             engine.join(now, &join).map_err(StartError::Join)?;
         }
-        let outlet = Arc::new(Outlet {
-            events: Mailbox::new(EVENT_MAILBOX_CAPACITY)?,
-            stalled: AtomicBool::new(false),
-            view: View::new(&mut engine, now),
-        });
+        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now), EVENT_MAILBOX_CAPACITY)?);
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let node = Box::new(Hosted::new(id, engine, Arc::clone(&outlet)));
         let (reply, answer) = sync_channel(1);
@@ -327,19 +324,14 @@ impl Node {
 
     /// Readable while events may wait. Take events until there are none, then wait for it.
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.outlet.events.signal().as_fd()
+        self.outlet.signal().as_fd()
     }
 
     /// The next event, `None` when there is none now.
     pub fn poll_event(&self) -> Option<Event> {
-        let event = self.outlet.events.pop_or_sleep();
-        if event.is_some() && self.outlet.events.is_half_empty() {
-            // Seen by the thread's second look at the mailbox, or seeing the thread's flag.
-            fence(Ordering::SeqCst);
-            let stalled = &self.outlet.stalled;
-            if stalled.load(Ordering::Relaxed) && stalled.swap(false, Ordering::SeqCst) {
-                self.shared.commands.wake();
-            }
+        let (event, made_room) = self.outlet.take();
+        if made_room {
+            self.shared.commands.prod();
         }
         event
     }
@@ -356,7 +348,7 @@ impl Node {
             if left.is_zero() || !self.is_running() {
                 return None;
             }
-            self.outlet.events.signal().wait(left.min(Duration::from_secs(1)));
+            self.outlet.signal().wait(left.min(Duration::from_secs(1)));
         }
     }
 
@@ -383,6 +375,27 @@ impl Node {
     /// [`NodeError`]; the node keeps its secrets.
     pub fn set_secrets(&self, secrets: Vec<Secret>) -> Result<(), NodeError> {
         self.command(move |engine, _| engine.set_secrets(secrets))
+    }
+
+    /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there).
+    ///
+    /// # Errors
+    /// [`NodeError`]; the earlier state stays.
+    pub fn set_state(&self, state: Bytes) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.set_state(now, state))
+    }
+
+    /// The state of the member at this address, as far as it has come here.
+    pub fn state(&self, address: Address) -> Option<Bytes> {
+        self.outlet.view.state(address)
+    }
+
+    /// Sends bytes to every member once ([`Event::Broadcast`] there), without an answer.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is sent.
+    pub fn broadcast(&self, payload: Bytes) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.broadcast(now, payload))
     }
 
     /// Every member that this node knows, itself first.

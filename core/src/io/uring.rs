@@ -98,7 +98,18 @@ impl Uring {
     /// # Errors
     /// One line that says why this system refuses and how to change that.
     pub(super) fn new(commands: Arc<Mailbox<Command>>) -> Result<Uring, String> {
-        let mut ring = build().map_err(|error| explain("io_uring_setup", &error))?;
+        let ring = build().map_err(|error| explain("io_uring_setup", &error))?;
+        Uring::with_ring(ring, commands)
+    }
+
+    /// A ring with no more than the oldest flags, as an older kernel leaves it.
+    #[cfg(test)]
+    pub(super) fn new_plain(commands: Arc<Mailbox<Command>>) -> Uring {
+        let ring = IoUring::new(SUBMISSION_ENTRIES).expect("a ring without flags");
+        Uring::with_ring(ring, commands).expect("this kernel has everything")
+    }
+
+    fn with_ring(mut ring: IoUring, commands: Arc<Mailbox<Command>>) -> Result<Uring, String> {
         check_kernel(&ring)?;
         try_out(&mut ring).map_err(|error| explain("io_uring_enter", &error))?;
         let receive = ReceiveRing::new();
@@ -165,6 +176,13 @@ impl Uring {
                 tracing::warn!(%error, "io_uring_enter failed, trying again");
                 std::thread::sleep(Duration::from_millis(1));
             }
+        }
+    }
+
+    /// Hands the whole queue to the kernel. Every send in it has been carried out then.
+    fn submit_all(&mut self) {
+        while !self.ring.submission().is_empty() {
+            self.enter(Some(Duration::ZERO), 0);
         }
     }
 
@@ -259,6 +277,13 @@ impl Uring {
         }
     }
 
+    /// Gives the buffer that the driver has looked at back to the kernel.
+    fn take_back(&mut self) {
+        if let Some(buffer) = self.lent.take() {
+            self.receive.give_back(buffer);
+        }
+    }
+
     /// Notes the outcome of a receive. Returns the buffer when there is a datagram to look at.
     fn received(&mut self, token: Token, completion: &cqueue::Entry) -> Option<u16> {
         let port = self.ports[token as usize].as_mut().expect("open while a receive is armed");
@@ -333,9 +358,7 @@ impl Uring {
     /// Makes a slot free although failures may not have been told yet.
     fn make_room(&mut self) {
         self.flush();
-        while !self.ring.submission().is_empty() {
-            self.enter(Some(Duration::ZERO), 0);
-        }
+        self.submit_all();
         self.free_submitted();
         if !self.slots.has_free() {
             // Full sockets hold every slot.
@@ -387,7 +410,7 @@ impl Transport for Uring {
             }
         }
         // What was queued is sent by the same call that cancels, and before.
-        self.enter(Some(Duration::ZERO), 0);
+        self.submit_all();
         self.finish_closing(token);
     }
 
@@ -452,12 +475,12 @@ impl Transport for Uring {
     }
 }
 
-impl Uring {
-    /// Gives the buffer that the driver has looked at back to the kernel.
-    fn take_back(&mut self) {
-        if let Some(buffer) = self.lent.take() {
-            self.receive.give_back(buffer);
-        }
+impl Drop for Uring {
+    /// A thread that ends in a panic leaves receives behind, which must not outlive their buffers.
+    fn drop(&mut self) {
+        let patience = Timespec::from(Duration::from_secs(1));
+        let submitter = self.ring.submitter();
+        let _ = submitter.register_sync_cancel(Some(patience), CancelBuilder::any());
     }
 }
 
@@ -502,9 +525,9 @@ impl Message {
 /// Builds the ring with the cheapest flags that this kernel knows.
 fn build() -> io::Result<IoUring> {
     let mut deferred = IoUring::builder();
-    deferred.setup_single_issuer().setup_defer_taskrun();
+    deferred.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
     let mut cooperative = IoUring::builder();
-    cooperative.setup_coop_taskrun();
+    cooperative.setup_coop_taskrun().setup_submit_all();
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for mut builder in [deferred, cooperative, IoUring::builder()] {
         match builder.dontfork().setup_cqsize(COMPLETION_ENTRIES).build(SUBMISSION_ENTRIES) {

@@ -180,7 +180,7 @@ pub struct Update {
     pub health_score: u8,
     /// Where it runs.
     pub datacenter: DatacenterName,
-    /// The [fingerprint](fingerprint) of the node that suspects it, so that confirmations by different
+    /// The [`fingerprint`] of the node that suspects it, so that confirmations by different
     /// nodes are told apart wherever they arrive from; 0 for other news.
     pub accuser: u32,
     /// The version of its state that the teller holds, 0 when none.

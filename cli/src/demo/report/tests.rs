@@ -89,7 +89,7 @@ fn fill(outcome: &mut Outcome) {
     let observation = |observer: usize, subject: usize| Observation {
         observer,
         subject,
-        suspect_ms: (observer % 4 != 0).then_some(500.0 + 41.0 * observer as f64),
+        suspect_ms: (!observer.is_multiple_of(4)).then_some(500.0 + 41.0 * observer as f64),
         dead_ms: 1_900.0 + 13.0 * (observer * subject % 17) as f64,
     };
     outcome.detection = Detection {
