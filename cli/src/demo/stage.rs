@@ -86,6 +86,12 @@ impl Stage {
         self.started.elapsed().as_secs_f64() * 1e3
     }
 
+    /// The present instant on the nodes' clock.
+    pub fn clock(&self) -> shoal_core::Instant {
+        let elapsed = self.started.elapsed().as_nanos() as u64;
+        shoal_core::Instant::from_nanos(self.origin_nanos + elapsed)
+    }
+
     /// Runs one phase and records what it says about itself.
     pub fn phase(
         &mut self,

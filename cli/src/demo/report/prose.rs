@@ -140,17 +140,23 @@ pub fn accuracy(outcome: &Outcome) -> String {
 /// What the routing charts say.
 pub fn routing(outcome: &Outcome) -> String {
     let routing = &outcome.routing;
+    let reason = |(name, jobs): (&&str, &u32)| {
+        format!("<i>{}</i> {}", name.replace('_', " "), count(u64::from(*jobs)))
+    };
+    let reasons = routing.reasons.iter().map(reason);
     let lost = outcome.detection.datacenter;
     let row = routing.after.get(lost).cloned().unwrap_or_default();
     let next = row.iter().enumerate().max_by_key(|(_, jobs)| **jobs).map_or(0, |(index, _)| index);
     format!(
-        "Each gate sends a job where the upper bound of the round trip is lowest. After the managers of \
-         <b class=\"dc{lost}\">{}</b> died, {} jobs were still sent to them and had to be routed again; from {} on, all \
-         jobs of its gate went to <b class=\"dc{next}\">{}</b>.",
+        "A gate sends a job to the best health there is, and there to where the upper bound of the round trip, made \
+         worse by load and doubt, is lowest. After the managers of <b class=\"dc{lost}\">{}</b> died, {} jobs were \
+         still sent to them and had to be routed again; {} after the failure the last of them had been, and from \
+         then on its gate chose <b class=\"dc{next}\">{}</b>. The router's own reasons: {}.",
         escape(&outcome.datacenters[lost]),
         routing.misdirected,
         duration(routing.failover_ms),
-        escape(&outcome.datacenters[next])
+        escape(&outcome.datacenters[next]),
+        reasons.collect::<Vec<_>>().join(", ")
     )
 }
 
