@@ -1,6 +1,8 @@
-//! One job that nobody finishes, watched by its gate and by a manager in each of its datacenters (AD-34).
+//! One job that nobody finishes, watched by its gate and by a manager in each of its datacenters
+//! (AD-34).
 //!
-//! The trackers are those of the core. Their messages are carried here, each with the delay of its path.
+//! The trackers are those of the core. Their messages are carried here, each with the delay of its
+//! path.
 
 use shoal_core::jobs::{
     DatacenterTarget, GateJobStart, GateJobTracker, JobEvent, JobId, JobMessage, JobStart,

@@ -1,7 +1,7 @@
 //! The demo's story: form, converge, route, fail, time out, leave.
 //!
-//! Each phase states what it expects and fails with one line when that does not happen in time, so the demo is
-//! also an end-to-end check.
+//! Each phase states what it expects and fails with one line when that does not happen in time, so
+//! the demo is also an end-to-end check.
 
 use std::time::Duration;
 
@@ -117,7 +117,8 @@ fn converge(stage: &mut Stage) -> Result<String, Failure> {
     };
     if median > bad {
         return Err(Failure::failed(format_args!(
-            "coordinates did not converge: the median prediction error is {:.0} %, expected at most {:.0} %",
+            "coordinates did not converge: the median prediction error is {:.0} %, expected at \
+             most {:.0} %",
             median * 100.0,
             bad * 100.0
         )));
@@ -171,7 +172,8 @@ impl JobStream {
         })
     }
 
-    /// Routes the jobs that have arrived by now, and again those whose manager turned out to be dead.
+    /// Routes the jobs that have arrived by now, and again those whose manager turned out to be
+    /// dead.
     fn advance(&mut self, stage: &mut Stage, era: Era) -> Result<(), Failure> {
         let now_ms = stage.now_ms();
         if self.due_ms == 0.0 {
@@ -320,8 +322,8 @@ fn fail(stage: &mut Stage, jobs: &mut JobStream) -> Result<String, Failure> {
     let routing = &stage.outcome.routing;
     let detection = &stage.outcome.detection;
     Ok(format!(
-        "known to one survivor after {:.2} s, to all {survivors} after {:.2} s; \
-         {} jobs routed again",
+        "known to one survivor after {:.2} s, to all {survivors} after {:.2} s; {} jobs routed \
+         again",
         detection.first_dead_ms / 1e3,
         detection.all_dead_ms / 1e3,
         routing.rerouted

@@ -1,7 +1,8 @@
-//! What a demo found out: one record that the final table, the JSON object and the report page all read.
+//! What a demo found out: one record that the final table, the JSON object and the report page all
+//! read.
 //!
-//! Instants are milliseconds since the demo began unless a field says otherwise; nodes and datacenters
-//! are referred to by their index.
+//! Instants are milliseconds since the demo began unless a field says otherwise; nodes and
+//! datacenters are referred to by their index.
 
 use std::collections::BTreeMap;
 

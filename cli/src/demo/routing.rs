@@ -1,9 +1,9 @@
 //! Where a gate sends a job: the router of the core, fed with what the gate's node knows.
 //!
-//! A gate knows its members: which managers and workers of each datacenter answer, and how far away they are. That
-//! gives the head counts from which a datacenter's health follows (AD-16) and the candidates that the router
-//! ranks (AD-36). How busy a datacenter is, the gate knows only of its own jobs: each occupies one core for
-//! [`JOB_DURATION`].
+//! A gate knows its members: which managers and workers of each datacenter answer, and how far away
+//! they are. That gives the head counts from which a datacenter's health follows (AD-16) and the
+//! candidates that the router ranks (AD-36). How busy a datacenter is, the gate knows only of its
+//! own jobs: each occupies one core for [`JOB_DURATION`].
 
 use std::collections::VecDeque;
 
@@ -62,7 +62,8 @@ impl GateRouter {
         })
     }
 
-    /// Chooses for one job among the members that the gate knows; `None` when no datacenter can take it.
+    /// Chooses for one job among the members that the gate knows; `None` when no datacenter can
+    /// take it.
     pub fn choose(&mut self, now: Instant, job: JobId, members: &[Member]) -> Option<Choice> {
         while self.running.front().is_some_and(|(end, ..)| *end <= now) {
             self.running.pop_front();

@@ -1,8 +1,8 @@
 //! The demo as it happens: a live picture on a terminal, plain lines elsewhere.
 //!
-//! The picture takes a few lines below the prompt, not the whole screen, so that what was on the terminal
-//! stays and the final table follows it. Without a terminal, or on one that is too small, each phase and each
-//! notable moment is a line.
+//! The picture takes a few lines below the prompt, not the whole screen, so that what was on the
+//! terminal stays and the final table follows it. Without a terminal, or on one that is too small,
+//! each phase and each notable moment is a line.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -128,7 +128,8 @@ impl Drop for View {
     }
 }
 
-/// A viewport below the cursor; `None` where the terminal is too small or does not say where its cursor is.
+/// A viewport below the cursor; `None` where the terminal is too small or does not say where its
+/// cursor is.
 fn open_terminal() -> Option<Mode> {
     let (width, height) = ratatui::crossterm::terminal::size().ok()?;
     if width < WIDTH_MIN || height < HEIGHT + 2 {

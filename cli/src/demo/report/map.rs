@@ -1,8 +1,8 @@
 //! The coordinate map: the whole cluster on one plane, and each datacenter through a lens.
 //!
 //! Nodes of one datacenter are a millisecond apart and datacenters a hundred, so on one scale a
-//! datacenter is a dot. The large map therefore labels datacenters, and a lens for each shows its nodes on a
-//! scale of its own.
+//! datacenter is a dot. The large map therefore labels datacenters, and a lens for each shows its
+//! nodes on a scale of its own.
 
 use super::super::projection::Projection;
 use super::super::record::Outcome;
@@ -68,16 +68,16 @@ pub fn map(outcome: &Outcome) -> String {
     add(
         &mut html,
         format_args!(
-            "<p class=\"note\">Coordinates have eight dimensions and a height for the access link; the plane shows \
-         {shown} of their spread. Turned so that {} is on the left.</p>\n",
+            "<p class=\"note\">Coordinates have eight dimensions and a height for the access link; \
+             the plane shows {shown} of their spread. Turned so that {} is on the left.</p>\n",
             escape(&outcome.datacenters[0])
         ),
     );
     html
 }
 
-/// Projects everything. Each moment of a trail is centred on the cluster's mean at that moment: only
-/// relative places mean anything.
+/// Projects everything. Each moment of a trail is centred on the cluster's mean at that moment:
+/// only relative places mean anything.
 fn flatten(outcome: &Outcome) -> Option<Plane> {
     let known = outcome.nodes.iter().all(|node| node.vector_ms.len() > 1);
     if outcome.nodes.is_empty() || !known {
@@ -135,8 +135,8 @@ fn overview(outcome: &Outcome, plane: &Plane) -> String {
     let middle = (height + MARGIN_TOP - MARGIN_BOTTOM) / 2.0;
     let scale = Scale { factor, centre, middle: [WIDTH / 2.0, middle] };
     let mut svg = format!(
-        "<svg class=\"map\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"Map of the nodes' \
-         coordinates: one cluster per datacenter\">\n"
+        "<svg class=\"map\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"Map of \
+         the nodes' coordinates: one cluster per datacenter\">\n"
     );
     svg.push_str(&rulers(&scale, height));
     svg.push_str(&links(outcome, plane, &scale));
@@ -188,7 +188,7 @@ fn rulers(scale: &Scale, height: f64) -> String {
         &mut svg,
         format_args!(
             "</g>\n<path class=\"ruler\" d=\"M{from} {:.1}V{at:.1}H{:.1}v-5\"/>\
-         <text class=\"small\" x=\"{:.1}\" y=\"{:.1}\">{step} ms</text>\n",
+             <text class=\"small\" x=\"{:.1}\" y=\"{:.1}\">{step} ms</text>\n",
             at - 5.0,
             from + pitch,
             from + 5.0,
@@ -228,8 +228,10 @@ fn links(outcome: &Outcome, plane: &Plane, scale: &Scale) -> String {
             add(
                 &mut svg,
                 format_args!(
-                    "<text class=\"distance\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{actual:.0} ms\
-                 <tspan x=\"{x:.1}\" dy=\"{LABEL_LINE}\" class=\"small\">predicted {predicted:.1}</tspan></text>\n",
+                    "<text class=\"distance\" text-anchor=\"{anchor}\" x=\"{x:.1}\" \
+                     y=\"{y:.1}\">{actual:.0} ms\
+                     <tspan x=\"{x:.1}\" dy=\"{LABEL_LINE}\" class=\"small\">predicted \
+                     {predicted:.1}</tspan></text>\n",
                 ),
             );
         }
@@ -296,7 +298,8 @@ fn lens(outcome: &Outcome, plane: &Plane, datacenter: usize, radius: f64) -> Str
     let name = escape(&outcome.datacenters[datacenter]);
     let mut svg = format!(
         "<figure class=\"card lens\"><figcaption class=\"dc{datacenter}\">{name}</figcaption>\n\
-         <svg viewBox=\"0 0 {LENS_SIZE} {LENS_SIZE}\" role=\"img\" aria-label=\"Nodes of {name}\">\n\
+         <svg viewBox=\"0 0 {LENS_SIZE} {LENS_SIZE}\" role=\"img\" aria-label=\"Nodes of \
+         {name}\">\n\
          <circle class=\"glass\" cx=\"{half}\" cy=\"{half}\" r=\"{:.0}\"/>\n",
         half - 2.0
     );
@@ -327,7 +330,7 @@ fn lens(outcome: &Outcome, plane: &Plane, datacenter: usize, radius: f64) -> Str
         &mut svg,
         format_args!(
             "<path class=\"ruler\" d=\"M{from} {:.1}V{at}H{:.1}v-4\"/>\
-         <text class=\"small\" x=\"{from}\" y=\"{:.1}\">{step} ms</text>\n</svg></figure>\n",
+             <text class=\"small\" x=\"{from}\" y=\"{:.1}\">{step} ms</text>\n</svg></figure>\n",
             at - 4.0,
             from + step * factor,
             at - 7.0
