@@ -5,6 +5,7 @@
 //! place where a bound is written.
 
 use crate::error::ConfigError;
+use crate::jobs::JobsConfig;
 use crate::node::{Address, DatacenterName, Generation, Role};
 use crate::time::Duration;
 
@@ -120,6 +121,8 @@ pub struct Config {
 
     /// The largest state of a host that is sent or accepted, in bytes; at most [`STATE_SIZE_MAX`].
     pub state_size_max: u32,
+    /// How jobs are timed, on gates and managers (AD-34).
+    pub jobs: JobsConfig,
     /// Most members remembered, dead ones and this node included; 2 to [`MEMBER_CAPACITY_MAX`]. When full,
     /// the longest departed or dead record makes room; when all are active a newcomer is refused and counted.
     pub member_capacity: u32,
@@ -161,6 +164,7 @@ impl Config {
             confirmation_interval_ms: 5_000,
             confirmation_attempts: [5, 3, 0],
             state_size_max: 16_384,
+            jobs: JobsConfig::default(),
             member_capacity: 16_384,
             session_capacity: 4_096,
             transmit_capacity: 1_024,
@@ -227,7 +231,7 @@ impl Config {
                 return Err(ConfigError::OutOfRange { setting, value, min, max });
             }
         }
-        Ok(())
+        self.jobs.check()
     }
 
     /// [`Config::probe_interval_ms`] as a duration.

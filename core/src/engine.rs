@@ -10,6 +10,8 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod jobs;
+
 use bytes::Bytes;
 
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
@@ -17,6 +19,7 @@ use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::jobs::desk::JobDesk;
 use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
@@ -24,7 +27,7 @@ use crate::random::Random;
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
-use crate::wire::native::{Message, MessageWriter};
+use crate::wire::native::{Kind, Message, MessageWriter};
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,9 @@ pub struct Engine {
     envelopes: Envelopes,
     tracker: Tracker,
     membership: Membership,
+    jobs: JobDesk,
+    /// The first job message to send, taken out so that it is known that there is one.
+    held_job_message: Option<crate::jobs::Outgoing>,
     effects: Effects,
 }
 
@@ -92,7 +98,19 @@ impl Engine {
             tracker: &mut tracker,
             effects: &mut effects,
         });
-        Ok(Engine { config, now, random, envelopes, tracker, membership, effects })
+        let jobs = JobDesk::new(config.role, &config.jobs, random.next_u64(), now)?;
+        let held_job_message = None;
+        Ok(Engine {
+            config,
+            now,
+            random,
+            envelopes,
+            tracker,
+            membership,
+            jobs,
+            held_job_message,
+            effects,
+        })
     }
 
     /// Takes a datagram that came from `source`. It is opened where it lies, so its bytes are
@@ -122,7 +140,12 @@ impl Engine {
             return self.effects.count(Counter::DroppedMalformed);
         };
         let (membership, mut context) = self.split();
-        membership.handle_message(&mut context, source, &message, now);
+        let is_taken = membership.handle_message(&mut context, source, &message, now);
+        if is_taken && message.header.kind == Kind::Jobs {
+            let sender = message.header.sender;
+            self.jobs.handle_messages(self.now, sender, &message.datacenter, message.payload);
+        }
+        self.settle_jobs();
     }
 
     /// Acts on every deadline that has passed. Call it when [`Engine::poll_timeout`] says so; calling it
@@ -143,12 +166,17 @@ impl Engine {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
+        self.jobs.handle_timeout(self.now);
         self.settle();
     }
 
     /// When [`Engine::handle_timeout`] should be called next; `None` when the node has left.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.membership.is_gone() { None } else { self.effects.next_deadline() }
+        if self.membership.is_gone() {
+            return None;
+        }
+        let deadlines = [self.effects.next_deadline(), self.jobs.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Writes the next datagram to send into `buffer`. `now` should be the time of sending: round
@@ -159,7 +187,9 @@ impl Engine {
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         assert!(buffer.len() >= DATAGRAM_SIZE_MAX, "a datagram may need 1,400 bytes");
         loop {
-            let outgoing = self.effects.next_transmit()?;
+            let Some(outgoing) = self.effects.next_transmit() else {
+                return self.transmit_jobs(buffer);
+            };
             if !self.membership.is_worth_sending(&outgoing) {
                 continue;
             }
@@ -169,12 +199,17 @@ impl Engine {
             let mut writer =
                 MessageWriter::new(body, &header, datacenter, self.tracker.coordinate());
             self.membership.write_updates(&outgoing, &mut writer, &mut self.effects, now);
-            let body_size = writer.finish();
-            let size = self.envelopes.seal(buffer, body_size);
-            self.effects.count(Counter::DatagramsSent);
-            self.effects.stats.add(Counter::BytesSent, size as u64);
-            return Some(Transmit { target: outgoing.destination, size });
+            let size = writer.finish();
+            return Some(self.seal(buffer, size, outgoing.destination));
         }
+    }
+
+    /// Seals a message that has been written.
+    fn seal(&mut self, buffer: &mut [u8], size: usize, target: Address) -> Transmit {
+        let size = self.envelopes.seal(buffer, size);
+        self.effects.count(Counter::DatagramsSent);
+        self.effects.stats.add(Counter::BytesSent, size as u64);
+        Transmit { target, size }
     }
 
     /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
@@ -191,7 +226,7 @@ impl Engine {
 
     /// Whether nothing is left to transmit, so that the next input may come.
     pub fn is_drained(&self) -> bool {
-        !self.effects.has_transmits()
+        !self.effects.has_transmits() && self.held_job_message.is_none()
     }
 
     /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers
@@ -335,6 +370,7 @@ impl Engine {
     fn settle(&mut self) {
         let (membership, mut context) = self.split();
         membership.settle(&mut context);
+        self.settle_jobs();
     }
 
     fn split(&mut self) -> (&mut Membership, Context<'_>) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub enum Event {
         /// When they came.
         at: Instant,
     },
+    /// A job timed out, got stuck or changed hands.
+    Job(JobEvent),
     /// Peers said that this node failed, and it told them otherwise.
     Refuted {
         /// The incarnation that refutes.

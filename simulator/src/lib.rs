@@ -2,4 +2,6 @@
 //! on one machine.
 #![deny(unsafe_code)]
 
+pub mod accuracy;
+pub mod matrix;
 pub mod relay;

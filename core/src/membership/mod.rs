@@ -104,28 +104,29 @@ impl Membership {
         self.presence.is_gone
     }
 
-    /// Acts on a message that was opened and parsed.
+    /// Acts on a message that was opened and parsed. False when it was not for this node or came from
+    /// an earlier run of its sender: then nothing in it counts.
     pub fn handle_message(
         &mut self,
         context: &mut Context,
         source: Address,
         message: &Message,
         received_at: Instant,
-    ) {
+    ) -> bool {
         let header = &message.header;
         let own = self.table.own().address;
         let for_any = header.recipient == Address::UNSPECIFIED && header.kind == Kind::SyncRequest;
         if header.recipient != own && !for_any {
             context.effects.count(Counter::DroppedMisdirected);
-            return;
+            return false;
         }
         if header.sender == own {
             context.effects.count(Counter::DroppedOwn);
-            return;
+            return false;
         }
         let Ok(slot) = self.hear(context, message) else {
             context.effects.count(Counter::DroppedStaleSender);
-            return;
+            return false;
         };
         for update in message.updates() {
             self.apply(context, &update, header.sender);
@@ -137,6 +138,7 @@ impl Membership {
         }
         self.dispatch(context, source, slot, message, received_at);
         self.settle(context);
+        true
     }
 
     fn dispatch(
@@ -164,7 +166,7 @@ impl Membership {
                 self.answer_sync(context, source, header, payload::digest(message.payload));
             }
             Kind::SyncReply => self.synced(context, source, slot, header),
-            Kind::Gossip => {}
+            Kind::Gossip | Kind::Jobs => {}
             Kind::StateRequest => self.answer_state(context, source, header),
             Kind::StateReply => {
                 let part = payload::state_part(message.payload).expect("checked by the parser");
@@ -194,8 +196,12 @@ impl Membership {
                 context.effects.change(OWN_SLOT);
             }
             Ok(()) => {}
-            Err(Refusal::Coordinate) => context.effects.count(Counter::CoordinatesRefused),
-            Err(Refusal::RoundTrip) => context.effects.count(Counter::RoundTripsRefused),
+            Err(Refusal::Coordinate | Refusal::Dimension | Refusal::Contradiction) => {
+                context.effects.count(Counter::CoordinatesRefused);
+            }
+            Err(Refusal::RoundTrip | Refusal::Time | Refusal::Rate) => {
+                context.effects.count(Counter::RoundTripsRefused);
+            }
         }
     }
 
@@ -284,7 +290,7 @@ impl Membership {
         match outgoing.kind {
             Kind::SyncReply => self.write_page(outgoing.parameter, writer),
             Kind::StateReply => self.write_state_part(outgoing, writer),
-            Kind::StateRequest => {}
+            Kind::StateRequest | Kind::Jobs => {}
             Kind::SyncRequest => {
                 self.write_gossip(writer, DIGEST_SIZE);
                 if outgoing.parameter == 0 {
@@ -361,5 +367,5 @@ impl Membership {
 
 fn carries_broadcasts(kind: Kind) -> bool {
     use Kind::*;
-    !matches!(kind, SyncRequest | SyncReply | StateRequest | StateReply)
+    !matches!(kind, SyncRequest | SyncReply | StateRequest | StateReply | Jobs)
 }
