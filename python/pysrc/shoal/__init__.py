@@ -1,10 +1,11 @@
 """Shoal: cluster membership, network coordinates and failure detection, on a native engine.
 
-    import shoal
-
     async with shoal.Node("127.0.0.1:0", secret=secret, join=["127.0.0.1:7462"]) as node:
         async for event in node.events():
             print(event)
+
+`Node` is a running node, `Engine` the same without sockets, threads and clocks. Everything
+else is what they take, tell and raise.
 """
 
 import os as _os

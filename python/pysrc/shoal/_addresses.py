@@ -1,7 +1,7 @@
 """Addresses as people write them: an IP address or a name, and a port.
 
-A node works with IP addresses. A seed may be a name, which is looked up when the node starts; a name with
-several addresses gives several seeds.
+A node works with IP addresses. A seed may be a name, which is looked up when the node starts; a
+name with several addresses gives several seeds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from shoal._errors import AddressError, StartError
 Address: TypeAlias = str | tuple[str, int]
 """`"ip:port"`, or the tuple `(ip, port)` of Python's sockets."""
 
+_PORT_MAX = 65_535
+
 
 def split_seeds(seeds: Iterable[Address]) -> tuple[tuple[str, int], ...]:
     """Reads seeds without looking anything up."""
@@ -25,27 +27,30 @@ def split_seeds(seeds: Iterable[Address]) -> tuple[tuple[str, int], ...]:
     return tuple(_split(seed) for seed in seeds)
 
 
-def _split(seed: Address) -> tuple[str, int]:
-    if isinstance(seed, str):
-        host, separator, port_text = seed.rpartition(":")
-        port = int(port_text) if port_text.isascii() and port_text.isdigit() else 0
-        bracketed = host.startswith("[") and host.endswith("]")
-        if bracketed:
-            host = host[1:-1]
-        if not separator or (":" in host and not bracketed):
-            port = 0
-    elif isinstance(seed, tuple) and len(seed) >= 2:
-        host, port = seed[0], seed[1]
-    else:
-        raise TypeError(f"an address is a str or a tuple (host, port), not {type(seed).__name__}")
-    if not (isinstance(host, str) and isinstance(port, int)):
-        raise TypeError(f"an address is a str and an int, not {seed!r}")
-    if not host or not 0 < port < 65_536:
+def _split(seed: object) -> tuple[str, int]:
+    match seed:
+        case str():
+            host, port = _split_text(seed)
+        case (str() as host, int() as port) | (str() as host, int() as port, int(), int()):
+            pass
+        case _:
+            raise TypeError(f"an address is a str or a tuple (host, port), not {seed!r}")
+    if not host or not 0 < port <= _PORT_MAX:
         raise AddressError(
             f"{seed!r} is no address; expected a host and a port, such as "
             '"10.0.0.1:7462", "[fd00::1]:7462" or "seed.example:7462"'
         )
     return host, port
+
+
+def _split_text(seed: str) -> tuple[str, int]:
+    """Host and port, the port 0 when there is none."""
+    host, _, port_text = seed.rpartition(":")
+    port = int(port_text) if port_text.isascii() and port_text.isdigit() else 0
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], port
+    # Without brackets nobody can tell where an IPv6 address ends.
+    return (host, 0) if ":" in host else (host, port)
 
 
 def _is_name(host: str) -> bool:

@@ -30,7 +30,8 @@ class Config:
     suspicion_max_factor: float = _DEFAULTS["suspicion_max_factor"]
     """Largest suspicion time as a multiple of the smallest; 1 to 100. (Lifeguard: beta.)"""
     gossip_factor: int = _DEFAULTS["gossip_factor"]
-    """How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM: lambda.)"""
+    """How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM:
+    lambda.)"""
     gossip_interval_ms: int = _DEFAULTS["gossip_interval_ms"]
     """Time between two gossip rounds while updates wait; 10 to 60,000."""
     gossip_fanout: int = _DEFAULTS["gossip_fanout"]
@@ -38,11 +39,11 @@ class Config:
     sync_interval_ms: int = _DEFAULTS["sync_interval_ms"]
     """Time between two table exchanges with a random peer; 0 switches them off."""
     join_interval_ms: int = _DEFAULTS["join_interval_ms"]
-    """First pause between two attempts to join through the seeds; doubles up to 32 times as much while
-    nobody answers. 10 to 60,000."""
+    """First pause between two attempts to join through the seeds; doubles up to 32 times as much
+    while nobody answers. 10 to 60,000."""
     dead_retention_ms: int = _DEFAULTS["dead_retention_ms"]
-    """How long the record of a dead or departed member is kept, so that late news of it is recognised
-    as old; at least 1,000."""
+    """How long the record of a dead or departed member is kept, so that late news of it is
+    recognised as old; at least 1,000."""
     confirmation_timeout_ms: tuple[int, int, int] = _DEFAULTS["confirmation_timeout_ms"]
     """How long a gate, a manager, a worker may stay unconfirmed before it is removed."""
     confirmation_interval_ms: int = _DEFAULTS["confirmation_interval_ms"]
@@ -50,13 +51,15 @@ class Config:
     confirmation_attempts: tuple[int, int, int] = _DEFAULTS["confirmation_attempts"]
     """How many attempts are made to confirm a gate, a manager, a worker."""
     member_capacity: int = _DEFAULTS["member_capacity"]
-    """Most members remembered, dead ones and this node included; 2 to 1,048,576. When full, the longest
-    departed or dead record makes room; when all are active a newcomer is refused and counted."""
+    """Most members remembered, dead ones and this node included; 2 to 1,048,576. When full, the
+    longest departed or dead record makes room; when all are active a newcomer is refused and
+    counted."""
     session_capacity: int = _DEFAULTS["session_capacity"]
-    """Most senders whose keys are remembered; 2 to 1,048,576. When full the longest silent one makes
-    room."""
+    """Most senders whose keys are remembered; 2 to 1,048,576. When full the longest silent one
+    makes room."""
     transmit_capacity: int = _DEFAULTS["transmit_capacity"]
-    """Most datagrams waiting to be sent; 16 to 1,048,576. When full the newest is dropped and counted."""
+    """Most datagrams waiting to be sent; 16 to 1,048,576. When full the newest is dropped and
+    counted."""
     event_capacity: int = _DEFAULTS["event_capacity"]
     """Most events that wait for the program; 16 to 1,048,576. When full the newest are dropped and
     counted, and `Overflow` tells how many."""

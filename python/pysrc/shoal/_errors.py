@@ -26,11 +26,11 @@ class CommandError(ShoalError, RuntimeError):
 
 
 class LeaveTimeoutError(ShoalError, TimeoutError):
-    """The goodbye was not sent in time. The node goes on saying it until it is closed."""
+    """The goodbye was not sent in time. The node goes on with it until it is closed."""
 
 
 class LifecycleError(ShoalError, RuntimeError):
-    """The call does not fit the state of the object: not started, started twice, in use elsewhere."""
+    """The call does not fit the object's state: not started, started twice, in use elsewhere."""
 
 
 class ClosedError(LifecycleError):

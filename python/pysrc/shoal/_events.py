@@ -1,12 +1,14 @@
 """How events travel from a node to the coroutines that wait for them.
 
-The node thread keeps events in a queue of its own and makes a file descriptor readable when one waits.
-`EventHub` watches that descriptor in one event loop, takes everything that waits in one go and gives each
-iterator its copy. It works with every loop that has `add_reader`: asyncio's and uvloop's.
+The node thread keeps events in a queue of its own and makes a file descriptor readable when one
+waits. `EventHub` watches that descriptor in one event loop, takes everything that waits in one go
+and gives each iterator its copy. It works with every loop that has `add_reader`, such as those of
+asyncio and uvloop.
 
-Nothing is taken from the node while nobody iterates, so events from before the first iterator are not
-lost; they are bounded by `Config.event_capacity` there. Each iterator keeps at most `capacity` events.
-One that is too slow loses the newest and finds an `Overflow` in their place; the others are not affected.
+Nothing is taken from the node while nobody iterates, so events from before the first iterator are
+not lost; they are bounded by `Config.event_capacity` there. Each iterator keeps at most `capacity`
+events. One that is too slow loses the newest and finds an `Overflow` in their place; the others are
+not affected.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ _CAPACITY_MAX = 1_048_576
 
 
 class EventBuffer:
-    """At most `capacity` events. When full the newest are lost; an `Overflow` stands in their place."""
+    """At most `capacity` events. When full the newest are lost, an `Overflow` takes their place."""
 
     __slots__ = ("_capacity", "_events", "_lost_here", "lost")
 
@@ -80,9 +82,9 @@ class EventBuffer:
 class EventStream(AsyncIterator[Event]):
     """The events of one node from now on. Made by `Node.events()`; ends after `Left` or `close()`.
 
-    Belongs to the event loop it was made in. One task at a time may wait on it; several tasks each call
-    `Node.events()`. Being cancelled while waiting loses nothing: an event leaves the buffer only
-    when it is returned.
+    Belongs to the event loop it was made in. One task at a time may wait on it; several tasks each
+    call `Node.events()`. Being cancelled while waiting loses nothing: an event leaves the buffer
+    only when it is returned.
     """
 
     __slots__ = ("__weakref__", "_buffer", "_ended", "_hub", "_loop", "_owner", "_waiter")
@@ -178,10 +180,7 @@ class EventHub:
 
     def subscribe(self, owner: object, capacity: int) -> EventStream:
         """A new iterator for the running loop. The first one gets what waits already."""
-        if not isinstance(capacity, int):
-            raise TypeError(f"capacity is an int, not {type(capacity).__name__}")
-        if not 1 <= capacity <= _CAPACITY_MAX:
-            raise ConfigError(f"capacity is {capacity}, expected 1 to {_CAPACITY_MAX}")
+        _check_capacity(capacity)
         loop = asyncio.get_running_loop()
         stream = EventStream(self, owner, loop, capacity)
         if not self.has_left:
@@ -216,7 +215,7 @@ class EventHub:
         self._rest()
 
     def take_blocking(self, timeout: float | None) -> Event | None:
-        """The next event for a thread without an event loop; waits without holding the interpreter."""
+        """The next event for a thread without an event loop."""
         self.check_unattached()
         if self._pending:
             return self._pending.pop()
@@ -318,6 +317,13 @@ class EventHub:
         for waiter in self._left_waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _check_capacity(capacity: object) -> None:
+    if not isinstance(capacity, int):
+        raise TypeError(f"capacity is an int, not {type(capacity).__name__}")
+    if not 1 <= capacity <= _CAPACITY_MAX:
+        raise ConfigError(f"capacity is {capacity}, expected 1 to {_CAPACITY_MAX}")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -1,4 +1,4 @@
-"""The native part of Shoal. Import `shoal` instead."""
+# The native part of Shoal. Import `shoal` instead.
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, Self, final
@@ -8,6 +8,26 @@ from shoal._config import Config
 from shoal._enums import MemberState, Role
 from shoal._events import Event
 
+__all__ = [
+    "Coordinate",
+    "Engine",
+    "JoinDelayed",
+    "Joined",
+    "Left",
+    "Member",
+    "MemberEvent",
+    "Node",
+    "NodeThread",
+    "OtherEvent",
+    "Overflow",
+    "Refuted",
+    "Rtt",
+    "__version__",
+    "after_fork_in_child",
+    "check_config",
+    "config_defaults",
+]
+
 __version__: Final[str]
 
 def after_fork_in_child() -> None: ...
@@ -16,7 +36,7 @@ def config_defaults() -> dict[str, Any]: ...
 
 @final
 class Rtt:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("ms", "upper_ms", "quality")
     def __new__(cls, ms: float, upper_ms: float, quality: float) -> Self: ...
     @property
     def ms(self) -> float: ...
@@ -31,7 +51,7 @@ class Rtt:
 
 @final
 class Coordinate:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("vector", "height", "adjustment", "error")
     def __new__(
         cls, vector: Sequence[float], height: float, adjustment: float, error: float
     ) -> Self: ...
@@ -51,7 +71,17 @@ class Coordinate:
 
 @final
 class Member:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = (
+        "address",
+        "state",
+        "role",
+        "datacenter",
+        "generation",
+        "incarnation",
+        "health_score",
+        "rtt",
+        "coordinate",
+    )
     def __new__(
         cls,
         address: Address,
@@ -89,7 +119,15 @@ class Member:
 
 @final
 class MemberEvent:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = (
+        "address",
+        "state",
+        "role",
+        "datacenter",
+        "generation",
+        "incarnation",
+        "at_ns",
+    )
     def __new__(
         cls,
         address: Address,
@@ -121,7 +159,7 @@ class MemberEvent:
 
 @final
 class Joined:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("seed", "at_ns")
     def __new__(cls, seed: Address, at_ns: int) -> Self: ...
     @property
     def seed(self) -> str: ...
@@ -134,7 +172,7 @@ class Joined:
 
 @final
 class JoinDelayed:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("attempts", "at_ns")
     def __new__(cls, attempts: int, at_ns: int) -> Self: ...
     @property
     def attempts(self) -> int: ...
@@ -147,7 +185,7 @@ class JoinDelayed:
 
 @final
 class Refuted:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("incarnation", "at_ns")
     def __new__(cls, incarnation: int, at_ns: int) -> Self: ...
     @property
     def incarnation(self) -> int: ...
@@ -160,7 +198,7 @@ class Refuted:
 
 @final
 class Left:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("at_ns",)
     def __new__(cls, at_ns: int) -> Self: ...
     @property
     def at_ns(self) -> int: ...
@@ -171,7 +209,7 @@ class Left:
 
 @final
 class Overflow:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("lost",)
     def __new__(cls, lost: int) -> Self: ...
     @property
     def lost(self) -> int: ...
@@ -182,7 +220,7 @@ class Overflow:
 
 @final
 class OtherEvent:
-    __match_args__: Final[tuple[str, ...]]
+    __match_args__ = ("text",)
     def __new__(cls, text: str) -> Self: ...
     @property
     def text(self) -> str: ...
@@ -262,7 +300,9 @@ class Engine:
         datacenter: str = "default",
         config: Config | None = None,
     ) -> Self: ...
-    def handle_datagram(self, now_ns: int, source: Address, datagram: bytes | bytearray) -> None: ...
+    def handle_datagram(
+        self, now_ns: int, source: Address, datagram: bytes | bytearray
+    ) -> None: ...
     def handle_timeout(self, now_ns: int) -> None: ...
     def poll_timeout(self) -> int | None: ...
     def poll_transmit(self, now_ns: int) -> tuple[bytes, tuple[str, int]] | None: ...

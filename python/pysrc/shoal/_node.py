@@ -23,7 +23,7 @@ Secret: TypeAlias = bytes | Sequence[bytes]
 
 _LOGGER = logging.getLogger("shoal")
 _LEAVE_TIMEOUT = 5.0
-"""Seconds for a goodbye. It takes a few gossip intervals."""
+"""Seconds that the end of a block waits for the goodbye. It takes a few gossip intervals."""
 
 
 class Node:
@@ -33,13 +33,13 @@ class Node:
             async for event in node.events():
                 ...
 
-    The constructor checks everything it is given and does nothing else. The node runs from the start of
-    the `async with` block, of a plain `with` block, or from `start()`. Leaving the block says goodbye to
-    the peers, who then see it `left`, and closes it; `close()` alone stops it without a word, and
-    they will find it `dead`.
+    The constructor checks everything it is given and does nothing else. The node runs from the
+    start of the `async with` block, of a plain `with` block, or from `start()`. Leaving the block
+    says goodbye to the peers, who then see it `left`, and closes it; `close()` alone stops it
+    without a word, and they will find it `dead`.
 
-    Queries never wait for the engine and may be called from any thread. Events belong to one event loop
-    at a time, or to `wait_event()` in a program without one.
+    Queries never wait for the engine and may be called from any thread. Events belong to one event
+    loop at a time, or to `wait_event()` in a program without one.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Node:
     ) -> None:
         """Prepares a node.
 
-        bind: the address of its UDP socket; port 0 takes a free one, "[::]:7462" serves IPv6 and IPv4.
+        bind: the address of its UDP socket; port 0 takes a free one, "[::]:7462" serves both IPv6
+            and IPv4.
         secret: what all nodes of the cluster share; see `set_secrets` about changing it.
         role: a `Role` or its name, told to its peers.
         datacenter: where it runs, told to its peers; 1 to 31 of the characters A-Z a-z 0-9 - _ .
@@ -109,24 +110,24 @@ class Node:
         """Whether the node is started and not closed."""
         return self._native.is_running
 
-    async def leave(self, *, timeout: float | None = _LEAVE_TIMEOUT) -> None:
-        """Says goodbye to the peers and waits until it is said. The node stays readable until closed.
+    async def leave(self) -> None:
+        """Says goodbye to the peers and waits until it is said: a few gossip intervals.
 
-        Being cancelled, or raising `LeaveTimeoutError` after `timeout` seconds, does not take the
-        goodbye back; calling `leave()` again waits for the same one.
+        The node stays readable until it is closed. Being cancelled does not take the goodbye back;
+        calling `leave()` again waits for the same one.
         """
         waiter = self._hub.next_left()
         try:
             self._say_goodbye()
-            async with asyncio.timeout(timeout):
-                await waiter
-        except TimeoutError:
-            raise _leave_timeout(timeout) from None
+            await waiter
         finally:
             self._hub.forget_left(waiter)
 
     def leave_sync(self, *, timeout: float | None = _LEAVE_TIMEOUT) -> None:
-        """As `leave`, for programs without an event loop."""
+        """As `leave`, for programs without an event loop.
+
+        Raises `LeaveTimeoutError` when it takes longer than `timeout` seconds.
+        """
         self._hub.check_unattached()
         self._say_goodbye()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -136,7 +137,7 @@ class Node:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 event = self._hub.take_blocking(left)
                 if event is None:
-                    raise _leave_timeout(timeout)
+                    raise _leave_timeout(self, timeout)
                 taken.append(event)
         finally:
             self._hub.put_back(taken)
@@ -158,9 +159,10 @@ class Node:
     ) -> None:
         try:
             if self.is_running:
-                await self.leave()
-        except LeaveTimeoutError as timeout:
-            _LOGGER.warning("%s: %s; peers will find it dead", self, timeout)
+                async with asyncio.timeout(_LEAVE_TIMEOUT):
+                    await self.leave()
+        except TimeoutError:
+            _LOGGER.warning("%s", _leave_timeout(self, _LEAVE_TIMEOUT))
         finally:
             self.close()
 
@@ -177,7 +179,7 @@ class Node:
             if self.is_running:
                 self.leave_sync()
         except LeaveTimeoutError as timeout:
-            _LOGGER.warning("%s: %s; peers will find it dead", self, timeout)
+            _LOGGER.warning("%s", timeout)
         finally:
             self.close()
 
@@ -249,12 +251,13 @@ class Node:
     # What happens
 
     def events(self, *, capacity: int = 1_024) -> EventStream:
-        """An asynchronous iterator over what happens from now on; the first one also gets what happened
-        since the node started.
+        """An asynchronous iterator over what happens from now on; the first one also gets what
+        happened since the node started.
 
-        Any number of them may run, each with a buffer of its own. One that falls more than `capacity`
-        events behind loses the newest and finds an `Overflow` that says how many; `members()` tells the
-        present state then. Iteration ends after `Left`, or when the node is closed.
+        Any number of them may run, each with a buffer of its own. One that falls more than
+        `capacity` events behind loses the newest and finds an `Overflow` that says how many;
+        `members()` tells the present state then. Iteration ends after `Left`, or when the node is
+        closed.
         """
         self._native.check_running()
         return self._hub.subscribe(self, capacity)
@@ -279,12 +282,12 @@ class Node:
     def set_secrets(self, secret: Secret) -> None:
         """Seals with the first of these secrets from now on and opens with any of them.
 
-        To change the secret of a running cluster without losing a datagram: everywhere add the new one
-        at the end, then everywhere move it to the front, then drop the old one.
+        To change the secret of a running cluster without losing a datagram: everywhere add the new
+        one at the end, then everywhere move it to the front, then drop the old one.
         """
         self._native.set_secrets(secret)
 
 
-def _leave_timeout(timeout: float | None) -> LeaveTimeoutError:
-    return LeaveTimeoutError(f"the goodbye was not sent within {timeout} s")
-
+def _leave_timeout(node: Node, timeout: float | None) -> LeaveTimeoutError:
+    hint = "peers will find the node dead once it is closed"
+    return LeaveTimeoutError(f"{node!r}: the goodbye was not sent within {timeout} s; {hint}")
