@@ -4,7 +4,7 @@
 //! the classes of [`values`](crate::values) and [`events`](crate::events) keep the engine's compact form
 //! and make Python objects only of the fields that a program looks at.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString, PyTuple};
@@ -164,6 +164,24 @@ fn text(value: Borrowed<'_, '_, PyAny>, what: &str) -> PyResult<String> {
         return Err(PyTypeError::new_err(format!("{what} is a str, not {class}")));
     };
     Ok(text.to_cow()?.into_owned())
+}
+
+/// A number of nanoseconds, a seed, a generation: whatever needs 64 bits and no sign.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Whole(pub u64);
+
+impl FromPyObject<'_, '_> for Whole {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Whole> {
+        value.extract().map(Whole).map_err(|error| {
+            if !error.is_instance_of::<PyOverflowError>(value.py()) {
+                return error;
+            }
+            let range = "expected a whole number from 0 to 2**64 - 1";
+            Failure::Config(format!("{} is out of range, {range}", &*value)).into()
+        })
+    }
 }
 
 /// The Euclidean part of a coordinate, a tuple of floats in Python.

@@ -13,7 +13,7 @@ use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::{Address, Generation, Instant};
 
 use crate::config::engine_config;
-use crate::convert::{AddressText, DatacenterText, RoleName, Secrets};
+use crate::convert::{AddressText, DatacenterText, RoleName, Secrets, Whole};
 use crate::errors::Failure;
 use crate::events::event_object;
 use crate::stats::stats_dict;
@@ -56,9 +56,9 @@ impl Engine {
     fn new(
         advertise: AddressText,
         secret: Secrets,
-        seed: u64,
-        generation: u64,
-        now_ns: u64,
+        seed: Whole,
+        generation: Whole,
+        now_ns: Whole,
         role: RoleName,
         datacenter: DatacenterText,
         config: Option<&Bound<'_, PyAny>>,
@@ -66,9 +66,9 @@ impl Engine {
         let mut config = engine_config(config, advertise.0, secret.0)?;
         config.role = role.0;
         config.datacenter = datacenter.0;
-        config.generation = Generation(generation);
-        let now = Instant::from_nanos(now_ns);
-        let engine = shoal_core::Engine::new(config, seed, now).map_err(Failure::from)?;
+        config.generation = Generation(generation.0);
+        let now = Instant::from_nanos(now_ns.0);
+        let engine = shoal_core::Engine::new(config, seed.0, now).map_err(Failure::from)?;
         let outgoing = Box::new([0; DATAGRAM_SIZE_MAX]);
         Ok(Engine { state: Mutex::new(State { engine, incoming: Vec::new(), outgoing }) })
     }
@@ -77,7 +77,7 @@ impl Engine {
     fn handle_datagram(
         &self,
         py: Python<'_>,
-        now_ns: u64,
+        now_ns: Whole,
         source: AddressText,
         datagram: Cow<'_, [u8]>,
     ) -> PyResult<()> {
@@ -85,13 +85,13 @@ impl Engine {
         let State { engine, incoming, .. } = &mut *state;
         incoming.clear();
         incoming.extend_from_slice(&datagram);
-        engine.handle_datagram(Instant::from_nanos(now_ns), source.0, incoming);
+        engine.handle_datagram(Instant::from_nanos(now_ns.0), source.0, incoming);
         Ok(())
     }
 
     /// Acts on every deadline that has passed. Calling it before `poll_timeout()` does nothing.
-    fn handle_timeout(&self, py: Python<'_>, now_ns: u64) -> PyResult<()> {
-        self.drained(py)?.engine.handle_timeout(Instant::from_nanos(now_ns));
+    fn handle_timeout(&self, py: Python<'_>, now_ns: Whole) -> PyResult<()> {
+        self.drained(py)?.engine.handle_timeout(Instant::from_nanos(now_ns.0));
         Ok(())
     }
 
@@ -102,10 +102,10 @@ impl Engine {
 
     /// The next datagram to send and where to, as the arguments of `socket.sendto`; `None` when there
     /// is none. `now_ns` should be the time of sending: round trips are counted from it.
-    fn poll_transmit<'py>(&self, py: Python<'py>, now_ns: u64) -> PyResult<Option<Sendto<'py>>> {
+    fn poll_transmit<'py>(&self, py: Python<'py>, now_ns: Whole) -> PyResult<Option<Sendto<'py>>> {
         let mut state = self.state(py)?;
         let State { engine, outgoing, .. } = &mut *state;
-        let transmit = engine.poll_transmit(Instant::from_nanos(now_ns), outgoing.as_mut_slice());
+        let transmit = engine.poll_transmit(Instant::from_nanos(now_ns.0), outgoing.as_mut_slice());
         let Some(transmit) = transmit else { return Ok(None) };
         let target = (transmit.target.ip().to_string(), transmit.target.port());
         Ok(Some((PyBytes::new(py, &outgoing[..transmit.size]), target)))
@@ -118,15 +118,15 @@ impl Engine {
     }
 
     /// Joins a cluster through any of these addresses.
-    fn join(&self, py: Python<'_>, now_ns: u64, seeds: Vec<AddressText>) -> PyResult<()> {
+    fn join(&self, py: Python<'_>, now_ns: Whole, seeds: Vec<AddressText>) -> PyResult<()> {
         let seeds: Vec<Address> = seeds.into_iter().map(|seed| seed.0).collect();
-        let joined = self.drained(py)?.engine.join(Instant::from_nanos(now_ns), &seeds);
+        let joined = self.drained(py)?.engine.join(Instant::from_nanos(now_ns.0), &seeds);
         Ok(joined.map_err(Failure::from)?)
     }
 
     /// Says goodbye. The event `Left` follows when it has been said.
-    fn leave(&self, py: Python<'_>, now_ns: u64) -> PyResult<()> {
-        let left = self.drained(py)?.engine.leave(Instant::from_nanos(now_ns));
+    fn leave(&self, py: Python<'_>, now_ns: Whole) -> PyResult<()> {
+        let left = self.drained(py)?.engine.leave(Instant::from_nanos(now_ns.0));
         Ok(left.map_err(Failure::from)?)
     }
 
@@ -136,8 +136,8 @@ impl Engine {
     }
 
     /// All members, this node first.
-    fn members<'py>(&self, py: Python<'py>, now_ns: u64) -> PyResult<Bound<'py, PyList>> {
-        let now = Instant::from_nanos(now_ns);
+    fn members<'py>(&self, py: Python<'py>, now_ns: Whole) -> PyResult<Bound<'py, PyList>> {
+        let now = Instant::from_nanos(now_ns.0);
         let members: Vec<_> = self.state(py)?.engine.members(now).map(Member::from).collect();
         PyList::new(py, members)
     }
@@ -146,16 +146,16 @@ impl Engine {
     fn member(
         &self,
         py: Python<'_>,
-        now_ns: u64,
+        now_ns: Whole,
         address: AddressText,
     ) -> PyResult<Option<Member>> {
-        let now = Instant::from_nanos(now_ns);
+        let now = Instant::from_nanos(now_ns.0);
         Ok(self.state(py)?.engine.member(address.0, now).map(Member::from))
     }
 
     /// What is known of the round trip to an address.
-    fn rtt(&self, py: Python<'_>, now_ns: u64, address: AddressText) -> PyResult<Option<Rtt>> {
-        let now = Instant::from_nanos(now_ns);
+    fn rtt(&self, py: Python<'_>, now_ns: Whole, address: AddressText) -> PyResult<Option<Rtt>> {
+        let now = Instant::from_nanos(now_ns.0);
         Ok(self.state(py)?.engine.rtt(address.0, now).map(Rtt::from))
     }
 

@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     Forked,
 }
 
+/// A node that is not started, in words.
+pub(crate) const NODE_NOT_STARTED: &str =
+    "the node is not started; use `async with`, `with` or start()";
 /// A closed node, in words.
 pub(crate) const NODE_CLOSED: &str = "the node is closed; make a new one";
 

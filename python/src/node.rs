@@ -5,7 +5,7 @@
 //! the interpreter free meanwhile. No lock is held while Python code runs.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -14,8 +14,8 @@ use shoal_core::io::{BackendChoice, NodeOptions};
 use shoal_core::{Address, io};
 
 use crate::config::engine_config;
-use crate::convert::{AddressText, DatacenterText, RoleName, Secrets};
-use crate::errors::{Failure, NODE_CLOSED};
+use crate::convert::{AddressText, DatacenterText, RoleName, Secrets, Whole};
+use crate::errors::{Failure, NODE_CLOSED, NODE_NOT_STARTED};
 use crate::events::event_object;
 use crate::fork::Process;
 use crate::stats::{open_metrics, stats_dict};
@@ -35,6 +35,11 @@ fn parse_backend(backend: &str) -> Result<BackendChoice, Failure> {
     backend.parse().map_err(|error| Failure::Config(format!("{error}")))
 }
 
+/// A processor's number. One that no machine has is left for the system to refuse.
+fn processor(number: Whole) -> usize {
+    usize::try_from(number.0).unwrap_or(usize::MAX)
+}
+
 /// One thread that runs many nodes. It ends when it is closed and all its nodes are.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct NodeThread {
@@ -48,9 +53,9 @@ impl NodeThread {
     /// Starts a thread. `backend` is "auto", "uring" or "poll"; `cpu` pins it to a processor.
     #[new]
     #[pyo3(signature = (*, backend="auto", cpu=None))]
-    fn new(py: Python<'_>, backend: &str, cpu: Option<usize>) -> PyResult<NodeThread> {
+    fn new(py: Python<'_>, backend: &str, cpu: Option<Whole>) -> PyResult<NodeThread> {
         let backend = parse_backend(backend)?;
-        let started = py.detach(|| io::NodeThread::start(backend, cpu));
+        let started = py.detach(|| io::NodeThread::start(backend, cpu.map(processor)));
         let thread = Mutex::new(Some(Arc::new(started.map_err(Failure::from)?)));
         Ok(NodeThread { thread, process: Process::current() })
     }
@@ -132,7 +137,17 @@ pub(crate) struct Node {
     options: NodeOptions,
     thread: Option<Arc<io::NodeThread>>,
     life: Mutex<Life>,
+    /// Known since the start, and after the end as well.
+    identity: OnceLock<Identity>,
     process: Process,
+}
+
+/// What never changes about a node that was started.
+struct Identity {
+    address: Address,
+    local: Address,
+    backend: &'static str,
+    refusal: Option<String>,
 }
 
 #[pymethods]
@@ -150,8 +165,8 @@ impl Node {
         config: Option<&Bound<'_, PyAny>>,
         advertise: Option<AddressText>,
         backend: &str,
-        cpu: Option<usize>,
-        seed: Option<u64>,
+        cpu: Option<Whole>,
+        seed: Option<Whole>,
         thread: Option<&Bound<'_, NodeThread>>,
     ) -> PyResult<Node> {
         let advertise = advertise.map_or(Address::UNSPECIFIED, |address| address.0);
@@ -164,10 +179,11 @@ impl Node {
             return Err(Failure::Config(message.to_owned()).into());
         }
         let thread = thread.map(|thread| thread.get().running()).transpose()?;
-        let bind = bind.0.socket_address();
+        let (bind, cpu) = (bind.0.socket_address(), cpu.map(processor));
+        let seed = seed.map(|seed| seed.0);
         let options = NodeOptions { bind, config, join: Vec::new(), backend, cpu, seed };
         let (life, process) = (Mutex::new(Life::Made), Process::current());
-        Ok(Node { options, thread, life, process })
+        Ok(Node { options, thread, life, identity: OnceLock::new(), process })
     }
 
     /// Starts the node, which joins through these addresses.
@@ -184,7 +200,15 @@ impl Node {
             None => io::Node::start(options),
         });
         let (life, result) = match started {
-            Ok(node) => (Life::Running(Arc::new(node)), Ok(())),
+            Ok(node) => {
+                self.identity.get_or_init(|| Identity {
+                    address: node.address(),
+                    local: node.local_address().into(),
+                    backend: node.backend().name(),
+                    refusal: node.backend_refusal(),
+                });
+                (Life::Running(Arc::new(node)), Ok(()))
+            }
             Err(error) => (Life::Made, Err(Failure::from(error).into())),
         };
         *lock(&self.life) = life;
@@ -240,22 +264,22 @@ impl Node {
 
     #[getter]
     fn address(&self) -> PyResult<AddressText> {
-        Ok(AddressText(self.running()?.address()))
+        Ok(AddressText(self.identity()?.address))
     }
 
     #[getter]
     fn local_address(&self) -> PyResult<AddressText> {
-        Ok(AddressText(self.running()?.local_address().into()))
+        Ok(AddressText(self.identity()?.local))
     }
 
     #[getter]
     fn backend(&self) -> PyResult<&'static str> {
-        Ok(self.running()?.backend().name())
+        Ok(self.identity()?.backend)
     }
 
     #[getter]
     fn backend_refusal(&self) -> PyResult<Option<String>> {
-        Ok(self.running()?.backend_refusal())
+        Ok(self.identity()?.refusal.clone())
     }
 
     #[getter]
@@ -286,8 +310,8 @@ impl Node {
         Ok(open_metrics(&node.stats(), &node.members()))
     }
 
-    fn unix_ms(&self, at_ns: u64) -> PyResult<u64> {
-        Ok(self.running()?.unix_ms(shoal_core::Instant::from_nanos(at_ns)))
+    fn unix_ms(&self, at_ns: Whole) -> PyResult<u64> {
+        Ok(self.running()?.unix_ms(shoal_core::Instant::from_nanos(at_ns.0)))
     }
 
     fn join(&self, py: Python<'_>, seeds: Vec<AddressText>) -> PyResult<()> {
@@ -376,10 +400,12 @@ impl Node {
         match &*lock(&self.life) {
             Life::Running(node) => Ok(Arc::clone(node)),
             Life::Closed => Err(Failure::Closed(NODE_CLOSED)),
-            Life::Made | Life::Starting => Err(Failure::Lifecycle(
-                "the node is not started; use `async with`, `with` or start()",
-            )),
+            Life::Made | Life::Starting => Err(Failure::Lifecycle(NODE_NOT_STARTED)),
         }
+    }
+
+    fn identity(&self) -> Result<&Identity, Failure> {
+        self.identity.get().ok_or(Failure::Lifecycle(NODE_NOT_STARTED))
     }
 }
 

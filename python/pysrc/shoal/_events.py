@@ -231,7 +231,8 @@ class EventHub:
             self._pending.push(event)
 
     def check_unattached(self) -> None:
-        """Refuses to take events from under an event loop."""
+        """Refuses to take events from under an event loop, or from a node that does not run."""
+        self._native.check_running()
         if self._loop is not None and not self._loop.is_closed():
             raise LifecycleError("an event loop takes the events; use events() and await leave()")
 
@@ -260,9 +261,9 @@ class EventHub:
         for waiter in self._left_waiters:
             if not waiter.done():
                 waiter.set_exception(ClosedError("the node was closed before it had said goodbye"))
-        self.has_left = True
 
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._native.check_running()
         if self._loop is loop:
             return
         if self._loop is not None and not self._loop.is_closed():

@@ -8,13 +8,13 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, NoReturn, Self, TypeAlias
 
 from shoal import _native
 from shoal._addresses import Address, look_up, look_up_async, split_seeds
 from shoal._config import Config
 from shoal._enums import Role
-from shoal._errors import LeaveTimeoutError
+from shoal._errors import LeaveTimeoutError, LifecycleError
 from shoal._events import Event, EventHub, EventStream
 from shoal._native import Coordinate, Member, NodeThread, Rtt
 
@@ -148,7 +148,8 @@ class Node:
             self._leaving = True
 
     async def __aenter__(self) -> Self:
-        self._start(await look_up_async(self._join))
+        if not self.is_running:
+            self._start(await look_up_async(self._join))
         return self
 
     async def __aexit__(
@@ -167,7 +168,7 @@ class Node:
             self.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self if self.is_running else self.start()
 
     def __exit__(
         self,
@@ -189,19 +190,28 @@ class Node:
         if native is None or not native.is_running:
             return
         message = f"unclosed {self!r}; use `async with`, `with` or close()"
-        warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-        self.close()
+        try:
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+        finally:
+            self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a node cannot be copied or pickled; send its address instead")
 
     def __repr__(self) -> str:
+        try:
+            address = self.address
+        except LifecycleError:
+            return "<shoal.Node, not started>"
         if self._native.is_foreign:
-            return "<shoal.Node of the parent process>"
-        return f"<shoal.Node {self.address if self.is_running else 'not running'}>"
+            return f"<shoal.Node {address} of the parent process>"
+        return f"<shoal.Node {address}>" if self.is_running else f"<shoal.Node {address}, closed>"
 
     # What it knows
 
     @property
     def address(self) -> str:
-        """The address that peers send to, `"ip:port"`."""
+        """The address that peers send to, `"ip:port"`. Known since the start, also when closed."""
         return self._native.address
 
     @property
