@@ -5,6 +5,7 @@
 //! the interpreter free meanwhile. No lock is held while Python code runs.
 
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,8 @@ pub(crate) struct Node {
     life: Mutex<Life>,
     /// Known since the start, and after the end as well.
     identity: OnceLock<Identity>,
+    /// The last event was handed out: none will follow.
+    has_left: AtomicBool,
     process: Process,
 }
 
@@ -183,7 +186,8 @@ impl Node {
         let seed = seed.map(|seed| seed.0);
         let options = NodeOptions { bind, config, join: Vec::new(), backend, cpu, seed };
         let (life, process) = (Mutex::new(Life::Made), Process::current());
-        Ok(Node { options, thread, life, identity: OnceLock::new(), process })
+        let (identity, has_left) = (OnceLock::new(), AtomicBool::new(false));
+        Ok(Node { options, thread, life, identity, has_left, process })
     }
 
     /// Starts the node, which joins through these addresses.
@@ -260,6 +264,12 @@ impl Node {
     #[getter]
     fn is_running(&self) -> bool {
         !self.process.is_foreign() && matches!(*lock(&self.life), Life::Running(_))
+    }
+
+    /// Whether `Left` was among the events handed out: none will follow.
+    #[getter]
+    fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed)
     }
 
     #[getter]
@@ -341,7 +351,7 @@ impl Node {
         let events = PyList::empty(py);
         while events.len() < limit {
             let Some(event) = node.poll_event() else { break };
-            events.append(event_object(py, event)?)?;
+            events.append(self.hand_out(py, event)?)?;
         }
         Ok(events)
     }
@@ -361,7 +371,7 @@ impl Node {
             let event = py.detach(|| node.wait_event(step));
             drop(node);
             if let Some(event) = event {
-                return event_object(py, event).map(Some);
+                return self.hand_out(py, event).map(Some);
             }
             if left.is_some_and(|left| left <= step) {
                 return Ok(None);
@@ -402,6 +412,17 @@ impl Node {
             Life::Closed => Err(Failure::Closed(NODE_CLOSED)),
             Life::Made | Life::Starting => Err(Failure::Lifecycle(NODE_NOT_STARTED)),
         }
+    }
+
+    fn hand_out<'py>(
+        &self,
+        py: Python<'py>,
+        event: shoal_core::Event,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if matches!(event, shoal_core::Event::Left { .. }) {
+            self.has_left.store(true, Ordering::Relaxed);
+        }
+        event_object(py, event)
     }
 
     fn identity(&self) -> Result<&Identity, Failure> {

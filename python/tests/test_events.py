@@ -12,7 +12,7 @@ from contextlib import aclosing
 import pytest
 import shoal
 import uvloop
-from cluster import make_node, open_descriptors, running_cluster, state_of, until
+from cluster import count_alive, make_node, open_descriptors, running_cluster, state_of, until
 from shoal._events import EventBuffer
 
 
@@ -291,3 +291,26 @@ def test_a_loop_that_ends_before_a_close_from_elsewhere_reaches_it() -> None:
     loop.close()
     gc.collect()
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("factory", ["asyncio", "uvloop"])
+def test_the_loop_may_end_under_waiting_tasks(factory: str) -> None:
+    loop = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[factory]()
+    slow = shoal.Config(gossip_interval_ms=60_000)
+    with make_node() as one, make_node(join=[one.address], config=slow) as two:
+        tasks: list[asyncio.Task[object]] = []
+
+        async def wait_and_leave() -> None:
+            await until(lambda: count_alive(one) == count_alive(two) == 2)
+            tasks.append(loop.create_task(collect(two.events())))
+            tasks.append(loop.create_task(two.leave()))
+            await asyncio.sleep(0.01)
+
+        loop.run_until_complete(wait_and_leave())
+        loop.close()
+        assert not any(task.done() for task in tasks)
+        two.close()
+        assert not two.is_running
+    for task in tasks:
+        # The loop did not cancel them; what it says about that is its own affair.
+        task._log_destroy_pending = False  # type: ignore  # pyright: ignore

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             advertise=options.advertise,
             backend=options.backend,
         )
-    except (shoal.ConfigError, OSError) as error:
+    except shoal.ConfigError as error:
         return _complain(error, _USAGE)
     try:
         asyncio.run(_watch(node, options.format == "json", options.seconds))
@@ -73,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read_secret(file: Path | None) -> bytes:
     if file is not None:
-        return file.read_bytes().rstrip(b"\r\n")
+        try:
+            return file.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise shoal.ConfigError(f"secret file {file}: {error.strerror}") from error
     secret = os.environb.get(b"SHOAL_SECRET")
     if secret is None:
         raise shoal.ConfigError("no secret; give --secret-file FILE or set SHOAL_SECRET")

@@ -17,7 +17,7 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeAlias
 
 from shoal import _native
@@ -56,6 +56,14 @@ class EventBuffer:
 
     def __bool__(self) -> bool:
         return bool(self._events) or self._lost_here > 0
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """Takes events, or counts as lost what does not fit."""
+        if not self._lost_here and len(self._events) + len(events) <= self._capacity:
+            self._events.extend(events)
+            return
+        for event in events:
+            self.push(event)
 
     def push(self, event: Event) -> None:
         """Takes an event, or counts it as lost."""
@@ -112,23 +120,23 @@ class EventStream(AsyncIterator[Event]):
         while not self._buffer:
             if self._ended:
                 raise StopAsyncIteration
-            await self._wait()
+            self._check_wait()
+            self._waiter = self._loop.create_future()
+            # The loop knows a waiting task only through its future: somebody must hold on to it.
+            self._hub.waiting.add(self)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self._hub.waiting.discard(self)
         return self._buffer.pop()
 
-    async def _wait(self) -> None:
+    def _check_wait(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             raise LifecycleError("the iterator belongs to another event loop; call events() again")
         if self._waiter is not None:
             raise LifecycleError("another task waits on this iterator; call events() for each task")
         self._hub.check_process()
-        self._waiter = self._loop.create_future()
-        # The loop knows a waiting task only through its future: somebody must hold on to it.
-        self._hub.waiting.add(self)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._hub.waiting.discard(self)
 
     def close(self) -> None:
         """Ends the iterator. What is in its buffer can still be read."""
@@ -139,10 +147,9 @@ class EventStream(AsyncIterator[Event]):
         """As `close`, for `contextlib.aclosing`."""
         self.close()
 
-    def take(self, events: Iterable[Event]) -> None:
+    def take(self, events: Sequence[Event]) -> None:
         """Takes its copy of new events."""
-        for event in events:
-            self._buffer.push(event)
+        self._buffer.extend(events)
         self._wake()
 
     def end(self) -> None:
@@ -151,7 +158,7 @@ class EventStream(AsyncIterator[Event]):
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and _is_awaited(self._waiter):
             self._waiter.set_result(None)
 
 
@@ -165,11 +172,9 @@ class EventHub:
     def __init__(self, native: _native.Node) -> None:
         self.waiting: set[EventStream] = set()
         """Iterators on which a task waits."""
-        self.has_left = False
-        """Whether the node said goodbye: then nothing follows."""
         self._native = native
         self._pending = EventBuffer(_PENDING_CAPACITY)
-        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._streams: list[weakref.ref[EventStream]] = []
         self._left_waiters: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._descriptor = -1
@@ -183,26 +188,26 @@ class EventHub:
         _check_capacity(capacity)
         loop = asyncio.get_running_loop()
         stream = EventStream(self, owner, loop, capacity)
-        if not self.has_left:
+        if not self._native.has_left:
             self._attach(loop)
-        is_first = not self._streams
-        self._streams.add(stream)
+        is_first = not self._live_streams()
+        self._streams.append(weakref.ref(stream))
         while is_first and self._pending:
             stream.take([self._pending.pop()])
-        if self.has_left:
+        if self._native.has_left:
             stream.end()
         return stream
 
     def unsubscribe(self, stream: EventStream) -> None:
         """Forgets an iterator."""
-        self._streams.discard(stream)
+        self._streams = [known for known in self._streams if known() is not stream]
         self._rest()
 
     def next_left(self) -> asyncio.Future[None]:
         """Done when the goodbye has been said. Give it back to `forget_left`."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        if self.has_left:
+        if self._native.has_left:
             waiter.set_result(None)
         else:
             self._attach(loop)
@@ -219,16 +224,11 @@ class EventHub:
         self.check_unattached()
         if self._pending:
             return self._pending.pop()
-        if self.has_left:
-            return None
-        event = self._native.wait_event(timeout)
-        self.has_left = self.has_left or isinstance(event, Left)
-        return event
+        return None if self._native.has_left else self._native.wait_event(timeout)
 
-    def put_back(self, events: Iterable[Event]) -> None:
+    def put_back(self, events: Sequence[Event]) -> None:
         """Keeps what a blocking call took but was not about, for whoever asks next."""
-        for event in events:
-            self._pending.push(event)
+        self._pending.extend(events)
 
     def check_unattached(self) -> None:
         """Refuses to take events from under an event loop, or from a node that does not run."""
@@ -256,11 +256,10 @@ class EventHub:
 
     def _finish(self) -> None:
         self._detach()
-        for stream in list(self._streams):
+        for stream in self._live_streams():
             stream.end()
-        for waiter in self._left_waiters:
-            if not waiter.done():
-                waiter.set_exception(ClosedError("the node was closed before it had said goodbye"))
+        for waiter in filter(_is_awaited, self._left_waiters):
+            waiter.set_exception(ClosedError("the node was closed before it had said goodbye"))
 
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
         self._native.check_running()
@@ -290,8 +289,15 @@ class EventHub:
 
     def _rest(self) -> None:
         """Lets go of the loop when nobody listens: events wait in the node then."""
-        if not self._streams and not self._left_waiters:
+        if not self._left_waiters and not self._live_streams():
             self._detach()
+
+    def _live_streams(self) -> list[EventStream]:
+        """The iterators that somebody still has."""
+        streams = [stream for known in self._streams if (stream := known()) is not None]
+        if len(streams) < len(self._streams):
+            self._streams = [weakref.ref(stream) for stream in streams]
+        return streams
 
     def _drain(self) -> None:
         try:
@@ -299,25 +305,27 @@ class EventHub:
         except LifecycleError:
             self._finish()
             return
-        streams = list(self._streams)
+        streams = self._live_streams()
         for stream in streams:
             stream.take(events)
         if not streams:
-            for event in events:
-                self._pending.push(event)
-        if any(isinstance(event, Left) for event in events):
+            self._pending.extend(events)
+            self._rest()
+        if self._native.has_left:
             self._end()
-        self._rest()
 
     def _end(self) -> None:
         """The node said goodbye: nothing follows."""
-        self.has_left = True
         self._detach()
-        for stream in list(self._streams):
+        for stream in self._live_streams():
             stream.end()
-        for waiter in self._left_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for waiter in filter(_is_awaited, self._left_waiters):
+            waiter.set_result(None)
+
+
+def _is_awaited(waiter: asyncio.Future[None]) -> bool:
+    """Whether there is still a task to wake: a loop that was closed under its tasks has none."""
+    return not waiter.done() and not waiter.get_loop().is_closed()
 
 
 def _check_capacity(capacity: object) -> None:

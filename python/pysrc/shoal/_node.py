@@ -133,7 +133,7 @@ class Node:
         deadline = None if timeout is None else time.monotonic() + timeout
         taken: list[Event] = []
         try:
-            while not self._hub.has_left:
+            while not self._native.has_left:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 event = self._hub.take_blocking(left)
                 if event is None:
