@@ -1,0 +1,7 @@
+//! Emulated networks for Shoal, so that its behaviour over wide areas and under faults can be seen on
+//! one machine.
+#![deny(unsafe_code)]
+
+pub mod accuracy;
+pub mod matrix;
+pub mod relay;
