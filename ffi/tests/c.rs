@@ -59,8 +59,9 @@ fn programs_pass_under_valgrind() {
         // standard library holds the handle of the main thread.
         let leaks = "--errors-for-leak-kinds=definite,indirect";
         let shown = "--show-leak-kinds=definite,indirect";
-        let options = ["-q", "--error-exitcode=9", "--leak-check=full", leaks, shown];
-        let mut arguments = options.to_vec();
+        let known = format!("--suppressions={}", manifest_path("tests/valgrind.supp").display());
+        let mut arguments =
+            vec!["-q", "--error-exitcode=9", "--leak-check=full", leaks, shown, &known];
         arguments.push(path.to_str().expect("paths here are text"));
         run("valgrind".as_ref(), &arguments);
     }
