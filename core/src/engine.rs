@@ -10,6 +10,8 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+use bytes::Bytes;
+
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
 use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
@@ -133,6 +135,10 @@ impl Engine {
         if self.membership.is_gone() {
             return;
         }
+        let due = self.effects.next_deadline().unwrap_or(self.now);
+        let (membership, mut context) = self.split();
+        let lateness = context.now.saturating_since(due);
+        membership.note_lateness(&mut context, lateness);
         while let Some(timer) = self.effects.expired_timer(self.now) {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
@@ -208,6 +214,34 @@ impl Engine {
         self.begin_input(now);
         let (membership, mut context) = self.split();
         membership.leave(&mut context)
+    }
+
+    /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there), in place of the
+    /// earlier ones. For what others should know of this node now, not for a stream: of changes in
+    /// quick succession only the last is sure to arrive.
+    ///
+    /// # Errors
+    /// [`CommandError::StateSize`] or [`CommandError::Leaving`]; the earlier state stays.
+    pub fn set_state(&mut self, now: Instant, state: Bytes) -> Result<(), CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.set_state(&mut context, state)
+    }
+
+    /// The state of the member at an address, as far as it has come here.
+    pub fn state(&self, address: Address) -> Option<&Bytes> {
+        self.membership.state(address)
+    }
+
+    /// Sends bytes to every member once ([`Event::Broadcast`] there), by gossip and without an answer.
+    ///
+    /// # Errors
+    /// [`CommandError::BroadcastSize`], [`CommandError::BroadcastQueueFull`] or [`CommandError::Leaving`];
+    /// nothing is sent.
+    pub fn broadcast(&mut self, now: Instant, payload: Bytes) -> Result<(), CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.broadcast(&mut context, payload)
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them. To rotate without
@@ -429,6 +463,100 @@ mod tests {
         });
         cluster.cut.clear();
         cluster.run_until(60 * SECOND, Cluster::is_full_mesh);
+    }
+
+    fn state_of(observer: &Engine, number: u16) -> Option<&[u8]> {
+        observer.state(address(number)).map(|bytes| &bytes[..])
+    }
+
+    #[test]
+    fn a_state_larger_than_a_datagram_reaches_everybody_and_newcomers() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        for (size, fill) in [(10, 1u8), (16_384, 2), (0, 3), (5_000, 4)] {
+            let state = vec![fill; size];
+            let now = cluster.now;
+            cluster.engine(2).set_state(now, state.clone().into()).unwrap();
+            cluster.run_until(10 * SECOND, |c| {
+                c.engines.values().all(|engine| state_of(engine, 2) == Some(&state))
+            });
+        }
+        cluster.start(9, config(9));
+        cluster.run_until(5 * SECOND, |c| state_of(&c.engines[&9], 2) == Some(&[4; 5_000]));
+        cluster.kill(2);
+        cluster.start(2, Config { generation: Generation(2), ..config(2) });
+        cluster.run_until(5 * SECOND, |c| {
+            c.is_full_mesh() && c.engines.values().all(|engine| state_of(engine, 2).is_none())
+        });
+        let too_large = vec![0; 16_385].into();
+        let now = cluster.now;
+        assert!(matches!(
+            cluster.engine(2).set_state(now, too_large),
+            Err(CommandError::StateSize { size: 16_385, .. })
+        ));
+    }
+
+    #[test]
+    fn a_broadcast_reaches_everybody_exactly_once() {
+        let mut cluster = Cluster::formed(20, Role::Gate);
+        for round in 0..30u16 {
+            let now = cluster.now;
+            let payload = vec![round as u8; usize::from(round) * 35];
+            cluster.engine(round % 20).broadcast(now, payload.into()).unwrap();
+            cluster.run_for(Duration::from_millis(20));
+        }
+        cluster.run_for(10 * SECOND);
+        for number in 0..20u16 {
+            let received = cluster.events.iter().filter(|(observer, event)| {
+                *observer == number && matches!(event, Event::Broadcast { .. })
+            });
+            let own = (0..30).filter(|round| round % 20 == number).count();
+            assert_eq!(received.count(), 30 - own, "node {number}");
+        }
+        let now = cluster.now;
+        let error = cluster.engine(0).broadcast(now, vec![0; 1_025].into()).unwrap_err();
+        assert_eq!(error, CommandError::BroadcastSize { size: 1_025 });
+    }
+
+    #[test]
+    fn a_full_broadcast_queue_refuses_and_recovers() {
+        let mut cluster = Cluster::formed(3, Role::Gate);
+        let now = cluster.now;
+        let engine = cluster.engine(0);
+        let accepted = (0..1_000).take_while(|_| engine.broadcast(now, Bytes::new()).is_ok());
+        assert_eq!(accepted.count(), crate::config::BROADCAST_COUNT_MAX);
+        cluster.run_for(60 * SECOND);
+        let now = cluster.now;
+        cluster.engine(0).broadcast(now, Bytes::new()).unwrap();
+    }
+
+    #[test]
+    fn nodes_that_agree_exchange_digests_and_not_tables() {
+        let mut cluster = Cluster::formed(10, Role::Manager);
+        cluster.run_for(30 * SECOND);
+        let updates = |c: &Cluster| -> u64 {
+            c.engines.values().map(|e| e.stats().value(Counter::UpdatesSent)).sum()
+        };
+        let before = updates(&cluster);
+        cluster.run_for(60 * SECOND);
+        assert_eq!(updates(&cluster), before);
+    }
+
+    /// Datagrams wait in the socket while a process is stopped; here they are lost, which is worse.
+    #[test]
+    fn a_node_that_was_stopped_doubts_itself_first() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        let stopped = cluster.engines.remove(&5).unwrap();
+        cluster.run_for(5 * SECOND);
+        cluster.engines.insert(5, stopped);
+        let (now, events) = (cluster.now, cluster.events.len());
+        cluster.run_until(20 * SECOND, Cluster::is_full_mesh);
+        let own = &cluster.engines[&5];
+        assert_eq!(own.stats().value(Counter::Stalls), 1);
+        let wrong = cluster.events[events..].iter().filter(|(observer, event)| {
+            matches!(event, Event::Member(member)
+                if *observer == 5 && member.state == MemberState::Dead)
+        });
+        assert_eq!(wrong.count(), 0, "accused others after its own absence at {now:?}");
     }
 
     #[test]

@@ -55,6 +55,23 @@ pub enum CommandError {
     /// More seeds than the engine keeps.
     #[error("too many seeds, at most 64 are kept")]
     SeedCount,
+    /// The state is larger than the cluster accepts.
+    #[error("the state has {size} bytes, at most {size_max} are allowed (state_size_max)")]
+    StateSize {
+        /// Its size in bytes.
+        size: usize,
+        /// The configured limit in bytes.
+        size_max: usize,
+    },
+    /// The broadcast does not fit into a datagram.
+    #[error("the broadcast has {size} bytes, at most 1024 are allowed")]
+    BroadcastSize {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// Too many broadcasts are under way; try again when some have spread.
+    #[error("256 broadcasts are under way, try again later")]
+    BroadcastQueueFull,
     /// The new key ring is not usable.
     #[error("the key ring is not usable: {0}")]
     KeyRing(#[from] ConfigError),

@@ -1,9 +1,9 @@
 //! The mirror of a node's state that its hosts read.
 //!
-//! The engine belongs to its thread alone. The thread copies what changed into this mirror, but only
-//! when it gets the lock at once: a host that reads never makes the engine wait, the copy is made a little
-//! later instead. The engine itself keeps the list of changed slots until then, so nothing is
-//! missed. Costs one [`Member`] and one index entry for each member.
+//! The engine belongs to its thread alone. The thread copies what changed into this mirror, but
+//! only when it gets the lock at once: a host that reads never makes the engine wait, the copy is
+//! made a little later instead. The engine itself keeps the list of changed slots until then, so
+//! nothing is missed. Costs one [`Member`] and one index entry for each member.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -11,6 +11,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use super::Faults;
 use crate::coordinate::{Coordinate, Rtt};
 use crate::engine::{Engine, Member};
+use crate::membership::table::OWN_SLOT;
 use crate::node::Address;
 use crate::stats::Stats;
 use crate::time::{Duration, Instant};
@@ -29,7 +30,8 @@ pub(super) struct View {
     overdue: AtomicBool,
 }
 
-// Members are looked up by address only, never iterated through the map: its random order cannot show.
+// Members are looked up by address only, never iterated through the map: its random order cannot
+// show.
 #[allow(clippy::disallowed_types)]
 type SlotIndex = std::collections::HashMap<Address, u32>;
 
@@ -55,8 +57,8 @@ impl View {
         view
     }
 
-    /// Copies what changed since the last time. `false` when a host reads just now: try again within a
-    /// millisecond.
+    /// Copies what changed since the last time. `false` when a host reads just now: try again
+    /// within a millisecond.
     pub(super) fn try_publish(&self, engine: &mut Engine, faults: &Faults, now: Instant) -> bool {
         let Ok(mut mirror) = self.mirror.try_write() else {
             self.overdue.store(true, Ordering::Relaxed);
@@ -65,6 +67,8 @@ impl View {
         while let Some(slot) = engine.poll_change() {
             mirror.set(slot, engine.member_at(slot, now));
         }
+        // The node's own record shows its coordinate and health, which change without notice.
+        mirror.set(OWN_SLOT, engine.member_at(OWN_SLOT, now));
         mirror.coordinate = *engine.coordinate();
         mirror.stats.clone_from(engine.stats());
         faults.add_to(&mut mirror.stats);
@@ -100,7 +104,8 @@ impl View {
             }
             std::thread::sleep(COURTESY_STEP);
         }
-        // A mirror is written field by field without a way to panic half way, so it is always whole.
+        // A mirror is written field by field without a way to panic half way, so it is always
+        // whole.
         self.mirror.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,7 +124,8 @@ impl Mirror {
         let known = self.members[index].map(|known| known.address);
         let address = member.map(|member| member.address);
         if known != address {
-            // The address may live in another slot already: then the index is not this slot's to clear.
+            // The address may live in another slot already: then the index is not this slot's to
+            // clear.
             if let Some(known) = known.filter(|known| self.slots.get(known) == Some(&slot)) {
                 self.slots.remove(&known);
             }
