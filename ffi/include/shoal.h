@@ -79,6 +79,9 @@ struct sockaddr;
 /** Room for every counter's name, its final NUL included. */
 #define SHOAL_COUNTER_NAME_SIZE 48
 
+/** The largest broadcast, in bytes. */
+#define SHOAL_BROADCAST_SIZE_MAX 1024
+
 /** Euclidean dimensions of a coordinate. */
 #define SHOAL_COORDINATE_DIMENSIONS 8
 
@@ -129,6 +132,24 @@ struct sockaddr;
 
 /** `lost` events were lost because they were not taken; the members tell the present state. */
 #define SHOAL_EVENT_OVERFLOW 6
+
+/**
+ * The member at `address` changed the state that it attaches to itself: `payload_size` bytes,
+ * read with `shoal_engine_state`.
+ */
+#define SHOAL_EVENT_STATE 7
+
+/**
+ * The member at `address` sent `payload_size` bytes of `payload` to everybody. Each broadcast
+ * comes once, in no order.
+ */
+#define SHOAL_EVENT_BROADCAST 8
+
+/**
+ * This node was not run for `lasted_ns`, so what it waited for proves nothing: it begins its
+ * observations anew.
+ */
+#define SHOAL_EVENT_STALLED 9
 
 /** The best backend that works here. */
 #define SHOAL_BACKEND_AUTO 0
@@ -205,6 +226,11 @@ typedef struct shoal_config {
   /** How many secrets; 1 to `SHOAL_SECRET_COUNT_MAX`. */
   size_t secret_count;
   /**
+   * The address of a node's socket: port 0 takes a free one, "[::]" is reached over IPv6 and
+   * IPv4. Engines ignore it.
+   */
+  struct shoal_address bind;
+  /**
    * The address that peers send to. A node fills in what is zero from its socket; an engine
    * needs all of it.
    */
@@ -274,6 +300,10 @@ typedef struct shoal_config {
   uint32_t event_capacity;
   /** Most probes in flight; 16 to 65,536. */
   uint32_t probe_capacity;
+  /** The largest state that is sent or accepted, in bytes; at most 1,048,576. */
+  uint32_t state_size_max;
+  /** Zero. */
+  uint32_t reserved;
 } shoal_config;
 
 /** A datagram to send. */
@@ -298,7 +328,7 @@ typedef struct shoal_event {
   uint8_t reserved_flags[2];
   /** When, on the node's clock. Zero for an overflow. */
   uint64_t at_ns;
-  /** Member: where it is reached. Joined: the seed. */
+  /** Member, state, broadcast: where the member is reached. Joined: the seed. */
   struct shoal_address address;
   /** Member: which run of its program. */
   uint64_t generation;
@@ -308,10 +338,18 @@ typedef struct shoal_event {
   uint32_t attempts;
   /** Overflow: how many events were lost since the last one. */
   uint64_t lost;
+  /** Stalled: by how much the node missed its deadline. */
+  uint64_t lasted_ns;
+  /** State: the size of the new state. Broadcast: how many bytes of `payload` it has. */
+  uint32_t payload_size;
+  /** Zero. */
+  uint32_t reserved_size;
   /** Member: where it runs, NUL terminated. */
   char datacenter[SHOAL_DATACENTER_SIZE];
   /** Zero. */
-  uint8_t reserved[160];
+  uint8_t reserved[144];
+  /** Broadcast: its bytes. */
+  uint8_t payload[SHOAL_BROADCAST_SIZE_MAX];
 } shoal_event;
 
 /** What is known about the round trip to a peer. */
@@ -418,6 +456,15 @@ typedef struct shoal_counter {
 
 /** More than `SHOAL_SEED_COUNT_MAX` seeds; none was taken. */
 #define SHOAL_TOO_MANY_SEEDS -22
+
+/** The state is larger than `state_size_max`; the earlier one stays. */
+#define SHOAL_STATE_TOO_LARGE -23
+
+/** The broadcast is larger than `SHOAL_BROADCAST_SIZE_MAX`; nothing was sent. */
+#define SHOAL_BROADCAST_TOO_LARGE -24
+
+/** Too many broadcasts are under way; try again when some have spread. */
+#define SHOAL_BROADCAST_QUEUE_FULL -25
 
 /** A setting is outside its range. */
 #define SHOAL_INVALID_SETTING -30
@@ -642,6 +689,35 @@ shoal_status shoal_engine_leave(struct shoal_engine *engine,
                                 uint64_t now_ns);
 
 /**
+ * Attaches bytes to this node that every member comes to hold (`SHOAL_EVENT_STATE` there), in
+ * place of the earlier ones. For what others should know of this node now: of changes in quick
+ * succession only the last is sure to arrive. This is an input.
+ */
+shoal_status shoal_engine_set_state(struct shoal_engine *engine,
+                                    uint64_t now_ns,
+                                    const uint8_t *state,
+                                    size_t size);
+
+/**
+ * Copies the state of the member at an address, and its size to `size`. When that is more than
+ * `capacity`, nothing is copied. `SHOAL_NONE` when no state of it has come here.
+ */
+shoal_status shoal_engine_state(const struct shoal_engine *engine,
+                                const struct shoal_address *address,
+                                uint8_t *buffer,
+                                size_t capacity,
+                                size_t *size);
+
+/**
+ * Sends at most `SHOAL_BROADCAST_SIZE_MAX` bytes to every member once (`SHOAL_EVENT_BROADCAST`
+ * there), by gossip and without an answer. This is an input.
+ */
+shoal_status shoal_engine_broadcast(struct shoal_engine *engine,
+                                    uint64_t now_ns,
+                                    const uint8_t *payload,
+                                    size_t size);
+
+/**
  * Replaces the secrets: seals with the first from now on, opens with any. To rotate without
  * losing a datagram, add the new one at the end everywhere, then move it to the front, then
  * drop the old one.
@@ -692,12 +768,8 @@ shoal_status shoal_engine_stats(const struct shoal_engine *engine,
  * engine.
  */
 
-/**
- * Starts a node on a thread of its own, with its socket at `bind`: port 0 takes a free one,
- * and "[::]" is reached over IPv6 and IPv4. It is a cluster of one until it joins another.
- */
-shoal_status shoal_node_start(const struct shoal_address *bind,
-                              const struct shoal_config *config,
+/** Starts a node on a thread of its own. It is a cluster of one until it joins another. */
+shoal_status shoal_node_start(const struct shoal_config *config,
                               struct shoal_node **node,
                               char *detail,
                               size_t detail_size);
@@ -707,7 +779,6 @@ shoal_status shoal_node_start(const struct shoal_address *bind,
  * are ignored: they are the thread's.
  */
 shoal_status shoal_node_start_on(const struct shoal_thread *thread,
-                                 const struct shoal_address *bind,
                                  const struct shoal_config *config,
                                  struct shoal_node **node,
                                  char *detail,

@@ -36,7 +36,7 @@ const _: () = assert!(SHOAL_SEED_COUNT_MAX == config::SEED_COUNT_MAX);
 const _: () = assert!(SHOAL_DATAGRAM_SIZE_MAX == config::DATAGRAM_SIZE_MAX);
 
 /// The `struct_size` of the first published header: nothing smaller can be meant.
-const SIZE_FIRST: usize = offset_of!(shoal_config, probe_capacity) + 4;
+const SIZE_FIRST: usize = offset_of!(shoal_config, reserved) + 4;
 /// A header that is newer than this library may have added this much at most.
 const SIZE_MAX: usize = size_of::<shoal_config>() + 512;
 
@@ -63,6 +63,9 @@ pub struct shoal_config {
     pub secrets: *const shoal_secret,
     /// How many secrets; 1 to `SHOAL_SECRET_COUNT_MAX`.
     pub secret_count: usize,
+    /// The address of a node's socket: port 0 takes a free one, "[::]" is reached over IPv6 and
+    /// IPv4. Engines ignore it.
+    pub bind: shoal_address,
     /// The address that peers send to. A node fills in what is zero from its socket; an engine
     /// needs all of it.
     pub advertise: shoal_address,
@@ -121,6 +124,10 @@ pub struct shoal_config {
     pub event_capacity: u32,
     /// Most probes in flight; 16 to 65,536.
     pub probe_capacity: u32,
+    /// The largest state that is sent or accepted, in bytes; at most 1,048,576.
+    pub state_size_max: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Fills in every default. `struct_size` is `sizeof(shoal_config)`: the macro
@@ -172,6 +179,7 @@ fn defaults() -> shoal_config {
         struct_size: size_of::<shoal_config>(),
         secrets: std::ptr::null(),
         secret_count: 0,
+        bind: shoal_address::default(),
         advertise: config.advertise.into(),
         generation: config.generation.0,
         datacenter: fixed_text(config.datacenter.as_bytes()),
@@ -198,6 +206,8 @@ fn defaults() -> shoal_config {
         transmit_capacity: config.transmit_capacity,
         event_capacity: config.event_capacity,
         probe_capacity: config.probe_capacity,
+        state_size_max: config.state_size_max,
+        reserved: 0,
     }
 }
 
@@ -271,6 +281,7 @@ impl shoal_config {
             transmit_capacity: self.transmit_capacity,
             event_capacity: self.event_capacity,
             probe_capacity: self.probe_capacity,
+            state_size_max: self.state_size_max,
             ..defaults
         })
     }

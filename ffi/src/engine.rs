@@ -14,12 +14,15 @@ use crate::config::{
     shoal_secret,
 };
 use crate::member::{
-    counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member, shoal_rtt, write_list,
+    SHOAL_BROADCAST_SIZE_MAX, counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member,
+    shoal_rtt, write_list,
 };
 use crate::status::{
-    SHOAL_BUFFER_TOO_SMALL, SHOAL_INVALID_ARGUMENT, SHOAL_NONE, SHOAL_NULL_POINTER, SHOAL_OK,
-    SHOAL_TOO_MANY_SEEDS, SHOAL_UNDRAINED, of_command_error, of_config_error, shoal_status,
+    SHOAL_BROADCAST_TOO_LARGE, SHOAL_BUFFER_TOO_SMALL, SHOAL_INVALID_ARGUMENT, SHOAL_NONE,
+    SHOAL_NULL_POINTER, SHOAL_OK, SHOAL_STATE_TOO_LARGE, SHOAL_TOO_MANY_SEEDS, SHOAL_UNDRAINED,
+    of_command_error, of_config_error, shoal_status,
 };
+use bytes::Bytes;
 use shoal_core::{Address, CommandError, Engine, Instant};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -225,6 +228,62 @@ pub extern "C" fn shoal_engine_leave(
     health.guard(|| command(drained(engine)?.leave(Instant::from_nanos(now_ns))))
 }
 
+/// Attaches bytes to this node that every member comes to hold (`SHOAL_EVENT_STATE` there), in
+/// place of the earlier ones. For what others should know of this node now: of changes in quick
+/// succession only the last is sure to arrive. This is an input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_set_state(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    state: *const u8,
+    size: usize,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        check_payload(size, engine.config().state_size_max as usize, SHOAL_STATE_TOO_LARGE)?;
+        // SAFETY: `state` has `size` bytes.
+        let state = Bytes::copy_from_slice(unsafe { array(state, size, "state")? });
+        command(drained(engine)?.set_state(Instant::from_nanos(now_ns), state))
+    })
+}
+
+/// Copies the state of the member at an address, and its size to `size`. When that is more than
+/// `capacity`, nothing is copied. `SHOAL_NONE` when no state of it has come here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_state(
+    engine: Option<&shoal_engine>,
+    address: Option<&shoal_address>,
+    buffer: *mut u8,
+    capacity: usize,
+    size: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let address = required(address, "address")?.read()?;
+        let state = engine.state(address);
+        // SAFETY: `buffer` has room for `capacity` bytes.
+        unsafe { write_bytes(state.map(|state| &state[..]), buffer, capacity, size) }
+    })
+}
+
+/// Sends at most `SHOAL_BROADCAST_SIZE_MAX` bytes to every member once (`SHOAL_EVENT_BROADCAST`
+/// there), by gossip and without an answer. This is an input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_broadcast(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    payload: *const u8,
+    size: usize,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        check_payload(size, SHOAL_BROADCAST_SIZE_MAX, SHOAL_BROADCAST_TOO_LARGE)?;
+        // SAFETY: `payload` has `size` bytes.
+        let payload = Bytes::copy_from_slice(unsafe { array(payload, size, "payload")? });
+        command(drained(engine)?.broadcast(Instant::from_nanos(now_ns), payload))
+    })
+}
+
 /// Replaces the secrets: seals with the first from now on, opens with any. To rotate without
 /// losing a datagram, add the new one at the end everywhere, then move it to the front, then
 /// drop the old one.
@@ -347,6 +406,41 @@ fn command(result: Result<(), CommandError>) -> Outcome {
         Ok(()) => Ok(SHOAL_OK),
         Err(error) => Err(Failure::new(of_command_error(&error), error.to_string())),
     }
+}
+
+/// Refuses a payload before it is copied.
+pub(crate) fn check_payload(
+    size: usize,
+    size_max: usize,
+    status: shoal_status,
+) -> Result<(), Failure> {
+    if size <= size_max {
+        return Ok(());
+    }
+    Err(Failure::new(status, format!("{size} bytes, at most {size_max} are allowed")))
+}
+
+/// Writes bytes that fit, and how many there are.
+///
+/// # Safety
+/// `buffer` is NULL or points to `capacity` writable bytes.
+pub(crate) unsafe fn write_bytes(
+    bytes: Option<&[u8]>,
+    buffer: *mut u8,
+    capacity: usize,
+    size: Option<&mut MaybeUninit<usize>>,
+) -> Outcome {
+    let size = required(size, "size")?;
+    if buffer.is_null() && capacity > 0 {
+        return Err(Failure::new(SHOAL_NULL_POINTER, "buffer is NULL"));
+    }
+    let Some(bytes) = bytes else { return Ok(SHOAL_NONE) };
+    if bytes.len() <= capacity && !bytes.is_empty() {
+        // SAFETY: by the contract of this function; a capacity above 0 is never that of NULL.
+        unsafe { buffer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+    size.write(bytes.len());
+    Ok(SHOAL_OK)
 }
 
 /// The seeds of a program.

@@ -4,6 +4,7 @@
 use crate::address::shoal_address;
 use crate::call::{Failure, fixed_text, required};
 use crate::status::{SHOAL_INVALID_COORDINATE, SHOAL_OK, shoal_status};
+use shoal_core::config::BROADCAST_SIZE_MAX;
 use shoal_core::coordinate::DIMENSIONS;
 use shoal_core::{
     Coordinate, DatacenterName, Event, Instant, Member, MemberEvent, MemberState, Role, Rtt, Stats,
@@ -15,10 +16,13 @@ use std::mem::MaybeUninit;
 pub const SHOAL_DATACENTER_SIZE: usize = 32;
 /// Room for every counter's name, its final NUL included.
 pub const SHOAL_COUNTER_NAME_SIZE: usize = 48;
+/// The largest broadcast, in bytes.
+pub const SHOAL_BROADCAST_SIZE_MAX: usize = 1024;
 /// Euclidean dimensions of a coordinate.
 pub const SHOAL_COORDINATE_DIMENSIONS: usize = 8;
 
 const _: () = assert!(SHOAL_COORDINATE_DIMENSIONS == DIMENSIONS);
+const _: () = assert!(SHOAL_BROADCAST_SIZE_MAX == BROADCAST_SIZE_MAX);
 const _: () = assert!(SHOAL_DATACENTER_SIZE == DatacenterName::SIZE_MAX + 1);
 
 /// Entry point that routes jobs to datacenters.
@@ -55,6 +59,15 @@ pub const SHOAL_EVENT_REFUTED: u32 = 4;
 pub const SHOAL_EVENT_LEFT: u32 = 5;
 /// `lost` events were lost because they were not taken; the members tell the present state.
 pub const SHOAL_EVENT_OVERFLOW: u32 = 6;
+/// The member at `address` changed the state that it attaches to itself: `payload_size` bytes,
+/// read with `shoal_engine_state`.
+pub const SHOAL_EVENT_STATE: u32 = 7;
+/// The member at `address` sent `payload_size` bytes of `payload` to everybody. Each broadcast
+/// comes once, in no order.
+pub const SHOAL_EVENT_BROADCAST: u32 = 8;
+/// This node was not run for `lasted_ns`, so what it waited for proves nothing: it begins its
+/// observations anew.
+pub const SHOAL_EVENT_STALLED: u32 = 9;
 
 /// What is known about the round trip to a peer.
 #[repr(C)]
@@ -128,7 +141,7 @@ pub struct shoal_event {
     pub reserved_flags: [u8; 2],
     /// When, on the node's clock. Zero for an overflow.
     pub at_ns: u64,
-    /// Member: where it is reached. Joined: the seed.
+    /// Member, state, broadcast: where the member is reached. Joined: the seed.
     pub address: shoal_address,
     /// Member: which run of its program.
     pub generation: u64,
@@ -138,10 +151,18 @@ pub struct shoal_event {
     pub attempts: u32,
     /// Overflow: how many events were lost since the last one.
     pub lost: u64,
+    /// Stalled: by how much the node missed its deadline.
+    pub lasted_ns: u64,
+    /// State: the size of the new state. Broadcast: how many bytes of `payload` it has.
+    pub payload_size: u32,
+    /// Zero.
+    pub reserved_size: u32,
     /// Member: where it runs, NUL terminated.
     pub datacenter: [c_char; SHOAL_DATACENTER_SIZE],
     /// Zero.
-    pub reserved: [u8; 160],
+    pub reserved: [u8; 144],
+    /// Broadcast: its bytes.
+    pub payload: [u8; SHOAL_BROADCAST_SIZE_MAX],
 }
 
 /// The value of one counter.
@@ -234,8 +255,12 @@ impl From<Event> for shoal_event {
             incarnation: 0,
             attempts: 0,
             lost: 0,
+            lasted_ns: 0,
+            payload_size: 0,
+            reserved_size: 0,
             datacenter: [0; SHOAL_DATACENTER_SIZE],
-            reserved: [0; 160],
+            reserved: [0; 144],
+            payload: [0; SHOAL_BROADCAST_SIZE_MAX],
         };
         match event {
             Event::Member(MemberEvent {
@@ -264,6 +289,22 @@ impl From<Event> for shoal_event {
             Event::Refuted { incarnation, at } => {
                 shoal_event { incarnation: incarnation.0, ..blank(SHOAL_EVENT_REFUTED, at) }
             }
+            Event::State { address, state, at } => shoal_event {
+                address: address.into(),
+                payload_size: state.len() as u32,
+                ..blank(SHOAL_EVENT_STATE, at)
+            },
+            Event::Broadcast { source, payload, at } => {
+                let mut event = blank(SHOAL_EVENT_BROADCAST, at);
+                event.address = source.into();
+                event.payload_size = payload.len() as u32;
+                event.payload[..payload.len()].copy_from_slice(&payload);
+                event
+            }
+            Event::Stalled { lasted, at } => shoal_event {
+                lasted_ns: u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX),
+                ..blank(SHOAL_EVENT_STALLED, at)
+            },
             Event::Left { at } => blank(SHOAL_EVENT_LEFT, at),
             Event::Overflow { lost } => {
                 shoal_event { lost, ..blank(SHOAL_EVENT_OVERFLOW, Instant::ZERO) }
@@ -367,6 +408,19 @@ mod tests {
         let overflow = shoal_event::from(Event::Overflow { lost: 5 });
         assert_eq!((overflow.kind, overflow.lost), (SHOAL_EVENT_OVERFLOW, 5));
         assert_eq!(shoal_event::from(Event::Left { at }).kind, SHOAL_EVENT_LEFT);
+        let (address, state) = (seed, vec![1; 100_000].into());
+        let told = shoal_event::from(Event::State { address, state, at });
+        assert_eq!(
+            (told.kind, told.payload_size, told.payload[0]),
+            (SHOAL_EVENT_STATE, 100_000, 0)
+        );
+        let (source, payload) = (seed, vec![7; SHOAL_BROADCAST_SIZE_MAX].into());
+        let sent = shoal_event::from(Event::Broadcast { source, payload, at });
+        assert_eq!((sent.kind, sent.payload_size), (SHOAL_EVENT_BROADCAST, 1_024));
+        assert_eq!((sent.address, sent.payload), (seed.into(), [7; SHOAL_BROADCAST_SIZE_MAX]));
+        let lasted = shoal_core::Duration::from_secs(2);
+        let stalled = shoal_event::from(Event::Stalled { lasted, at });
+        assert_eq!((stalled.kind, stalled.lasted_ns), (SHOAL_EVENT_STALLED, 2_000_000_000));
         let member = shoal_event::from(Event::Member(MemberEvent {
             address: seed,
             state: MemberState::Dead,

@@ -43,18 +43,16 @@ pub struct shoal_thread {
     thread: NodeThread,
 }
 
-/// Starts a node on a thread of its own, with its socket at `bind`: port 0 takes a free one,
-/// and "[::]" is reached over IPv6 and IPv4. It is a cluster of one until it joins another.
+/// Starts a node on a thread of its own. It is a cluster of one until it joins another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_start(
-    bind: Option<&shoal_address>,
     config: *const shoal_config,
     node: Option<&mut MaybeUninit<*mut shoal_node>>,
     detail: *mut c_char,
     detail_size: usize,
 ) -> shoal_status {
     // SAFETY: the arguments are passed on with what the caller promised of them.
-    let work = || unsafe { start(bind, config, node, Node::start) };
+    let work = || unsafe { start(config, node, Node::start) };
     // SAFETY: `detail` has `detail_size` bytes.
     unsafe { guarded_with_detail(detail, detail_size, work) }
 }
@@ -64,7 +62,6 @@ pub unsafe extern "C" fn shoal_node_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_start_on(
     thread: Option<&shoal_thread>,
-    bind: Option<&shoal_address>,
     config: *const shoal_config,
     node: Option<&mut MaybeUninit<*mut shoal_node>>,
     detail: *mut c_char,
@@ -73,7 +70,7 @@ pub unsafe extern "C" fn shoal_node_start_on(
     let work = || {
         let shoal_thread { health, thread } = required(thread, "thread")?;
         // SAFETY: the arguments are passed on with what the caller promised of them.
-        health.run(|| unsafe { start(bind, config, node, |options| thread.start_node(options)) })
+        health.run(|| unsafe { start(config, node, |options| thread.start_node(options)) })
     };
     // SAFETY: `detail` has `detail_size` bytes.
     unsafe { guarded_with_detail(detail, detail_size, work) }
@@ -330,19 +327,18 @@ fn ask(node: Option<&shoal_node>, work: impl FnOnce(&Node) -> Outcome) -> shoal_
 /// # Safety
 /// `config` is NULL or as its first field says, with readable secrets.
 unsafe fn start(
-    bind: Option<&shoal_address>,
     config: *const shoal_config,
     target: Option<&mut MaybeUninit<*mut shoal_node>>,
     start: impl FnOnce(NodeOptions) -> Result<Node, StartError>,
 ) -> Outcome {
-    let bind = required(bind, "bind")?.read()?;
     let target = required(target, "node")?;
     // SAFETY: by the contract of this function.
     let (config, engine_config) = unsafe {
         let config = read_config(config)?;
         (config, config.engine_config()?)
     };
-    let mut options = NodeOptions::new(bind.socket_address(), engine_config);
+    let bind = config.bind.read()?.socket_address();
+    let mut options = NodeOptions::new(bind, engine_config);
     options.backend = config.backend_choice()?;
     options.cpu = config.processor()?;
     let node = start(options).map_err(start_failure)?;

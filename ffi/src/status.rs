@@ -43,6 +43,13 @@ pub const SHOAL_INVALID_SEED: shoal_status = -21;
 /// More than `SHOAL_SEED_COUNT_MAX` seeds; none was taken.
 pub const SHOAL_TOO_MANY_SEEDS: shoal_status = -22;
 
+/// The state is larger than `state_size_max`; the earlier one stays.
+pub const SHOAL_STATE_TOO_LARGE: shoal_status = -23;
+/// The broadcast is larger than `SHOAL_BROADCAST_SIZE_MAX`; nothing was sent.
+pub const SHOAL_BROADCAST_TOO_LARGE: shoal_status = -24;
+/// Too many broadcasts are under way; try again when some have spread.
+pub const SHOAL_BROADCAST_QUEUE_FULL: shoal_status = -25;
+
 /// A setting is outside its range.
 pub const SHOAL_INVALID_SETTING: shoal_status = -30;
 /// Peers could not send to the advertised address.
@@ -88,6 +95,9 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_INVALID_ADDRESS, c"no address and port"),
     (SHOAL_INVALID_SEED, c"nobody can be reached at the address of a seed"),
     (SHOAL_TOO_MANY_SEEDS, c"too many seeds"),
+    (SHOAL_STATE_TOO_LARGE, c"the state is too large"),
+    (SHOAL_BROADCAST_TOO_LARGE, c"the broadcast is too large"),
+    (SHOAL_BROADCAST_QUEUE_FULL, c"too many broadcasts are under way"),
     (SHOAL_INVALID_SETTING, c"a setting is outside its range"),
     (SHOAL_INVALID_ADVERTISE, c"peers could not send to the advertised address"),
     (SHOAL_INVALID_SECRET_SIZE, c"a secret needs 16 to 256 bytes"),
@@ -127,6 +137,9 @@ pub(crate) fn of_command_error(error: &CommandError) -> shoal_status {
         CommandError::Leaving => SHOAL_LEAVING,
         CommandError::SeedAddress { .. } => SHOAL_INVALID_SEED,
         CommandError::SeedCount => SHOAL_TOO_MANY_SEEDS,
+        CommandError::StateSize { .. } => SHOAL_STATE_TOO_LARGE,
+        CommandError::BroadcastSize { .. } => SHOAL_BROADCAST_TOO_LARGE,
+        CommandError::BroadcastQueueFull => SHOAL_BROADCAST_QUEUE_FULL,
         CommandError::KeyRing(error) => of_config_error(error),
         _ => SHOAL_UNKNOWN,
     }

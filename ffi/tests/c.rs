@@ -4,7 +4,7 @@
 
 mod toolchain;
 
-use toolchain::{Build, Library, available, manifest_path, run};
+use toolchain::{Build, Library, available, manifest_path, run, run_command};
 
 const PROGRAMS: [&str; 6] = ["smoke", "null", "engines", "nodes", "coordinates", "threads"];
 const SANITIZERS: &str = "-fsanitize=address,undefined";
@@ -60,10 +60,10 @@ fn programs_pass_under_valgrind() {
         let leaks = "--errors-for-leak-kinds=definite,indirect";
         let shown = "--show-leak-kinds=definite,indirect";
         let known = format!("--suppressions={}", manifest_path("tests/valgrind.supp").display());
-        let mut arguments =
-            vec!["-q", "--error-exitcode=9", "--leak-check=full", leaks, shown, &known];
-        arguments.push(path.to_str().expect("paths here are text"));
-        run("valgrind".as_ref(), &arguments);
+        let mut command = std::process::Command::new("valgrind");
+        command.args(["-q", "--error-exitcode=9", "--leak-check=full", leaks, shown, &known]);
+        command.arg(path).env("SHOAL_TEST_POLL", "1");
+        run_command(command);
     }
 }
 

@@ -39,12 +39,18 @@ static inline shoal_address test_address(const char *text) {
   return address;
 }
 
+/* Valgrind stops every thread while one waits for io_uring, so the runner asks for the other backend there. */
+static inline uint32_t test_backend(void) {
+  return getenv("SHOAL_TEST_POLL") != NULL ? SHOAL_BACKEND_POLL : SHOAL_BACKEND_AUTO;
+}
+
 /* Defaults with the secret, which must outlive the use of the settings. */
 static inline shoal_config test_config(const shoal_secret *secret) {
   shoal_config config;
   CHECK_STATUS(shoal_config_init(&config), SHOAL_OK);
   config.secrets = secret;
   config.secret_count = 1;
+  config.backend = test_backend();
   return config;
 }
 

@@ -7,7 +7,8 @@ static const uint64_t MS = 1000000;
 typedef struct {
   shoal_engine *engine;
   shoal_address address;
-  unsigned alive, dead, joined, left;
+  unsigned alive, dead, joined, left, told;
+  char heard[SHOAL_BROADCAST_SIZE_MAX];
 } node;
 
 static node nodes[NODES];
@@ -23,6 +24,8 @@ static void take_events(node *self) {
     self->alive += event.kind == SHOAL_EVENT_MEMBER && event.state == SHOAL_STATE_ALIVE;
     self->dead += event.kind == SHOAL_EVENT_MEMBER && event.state == SHOAL_STATE_DEAD;
     self->joined += event.kind == SHOAL_EVENT_JOINED;
+    self->told += event.kind == SHOAL_EVENT_STATE && event.payload_size == 5000;
+    if (event.kind == SHOAL_EVENT_BROADCAST) memcpy(self->heard, event.payload, event.payload_size);
     self->left += event.kind == SHOAL_EVENT_LEFT;
   }
   CHECK(status == SHOAL_NONE);
@@ -157,6 +160,28 @@ static void bad_datagrams_are_counted(void) {
   CHECK(received > 11 && foreign >= 11);
 }
 
+static void states_and_broadcasts_arrive(void) {
+  static uint8_t state[5000], copy[5000];
+  static const char greeting[] = "hello from the west";
+  size_t size = 0;
+  memset(state, 7, sizeof state);
+  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy, &size), SHOAL_NONE);
+  CHECK_STATUS(shoal_engine_set_state(nodes[1].engine, now, state, sizeof state), SHOAL_OK);
+  drain(&nodes[1]);
+  CHECK_STATUS(shoal_engine_broadcast(nodes[1].engine, now, (const uint8_t *)greeting, sizeof greeting),
+               SHOAL_OK);
+  drain(&nodes[1]);
+  run_until(now + 5000 * MS);
+  CHECK(nodes[0].told == 1 && strcmp(nodes[0].heard, greeting) == 0);
+  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy - 1, &size),
+               SHOAL_OK);
+  CHECK(size == sizeof state && copy[0] == 0);
+  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy, &size), SHOAL_OK);
+  CHECK(size == sizeof state && memcmp(copy, state, sizeof state) == 0);
+  CHECK_STATUS(shoal_engine_set_state(nodes[1].engine, now, state, 16385), SHOAL_STATE_TOO_LARGE);
+  CHECK_STATUS(shoal_engine_broadcast(nodes[1].engine, now, state, 1025), SHOAL_BROADCAST_TOO_LARGE);
+}
+
 static void leaving_is_final(void) {
   uint64_t deadline = 5;
   CHECK_STATUS(shoal_engine_leave(nodes[1].engine, now), SHOAL_OK);
@@ -196,6 +221,7 @@ int main(void) {
   CHECK(nodes[1].joined == 1 && nodes[0].alive >= 1 && nodes[1].alive >= 1);
   CHECK(delivered > 10);
   members_and_round_trips();
+  states_and_broadcasts_arrive();
   secrets_can_rotate();
   bad_datagrams_are_counted();
   undrained_inputs_are_refused();

@@ -13,11 +13,11 @@ HOLDS(rtt_is_24_bytes, sizeof(shoal_rtt) == 24);
 HOLDS(coordinate_is_88_bytes, sizeof(shoal_coordinate) == 88);
 HOLDS(member_is_256_bytes, sizeof(shoal_member) == 256);
 HOLDS(member_is_full, END(shoal_member, reserved) == sizeof(shoal_member));
-HOLDS(event_is_256_bytes, sizeof(shoal_event) == 256);
-HOLDS(event_is_full, END(shoal_event, reserved) == sizeof(shoal_event));
+HOLDS(event_is_1280_bytes, sizeof(shoal_event) == 1280);
+HOLDS(event_is_full, END(shoal_event, payload) == sizeof(shoal_event));
 HOLDS(counter_is_56_bytes, sizeof(shoal_counter) == 56);
 HOLDS(config_begins_with_its_size, offsetof(shoal_config, struct_size) == 0);
-HOLDS(config_is_full, END(shoal_config, probe_capacity) == sizeof(shoal_config));
+HOLDS(config_is_full, END(shoal_config, reserved) == sizeof(shoal_config));
 HOLDS(codes_are_negative, SHOAL_PANIC < 0 && SHOAL_INVALID_ROUND_TRIP < 0);
 HOLDS(success_is_zero, SHOAL_OK == 0 && SHOAL_NONE > 0);
 

@@ -7,10 +7,11 @@
 static shoal_node *start(const char *bind) {
   shoal_secret secret = test_secret();
   shoal_config config = test_config(&secret);
-  shoal_address address = test_address(bind);
   shoal_node *node = NULL;
   char detail[SHOAL_DETAIL_SIZE] = "";
-  shoal_status status = shoal_node_start(&address, &config, &node, detail, sizeof detail);
+  shoal_status status;
+  config.bind = test_address(bind);
+  status = shoal_node_start(&config, &node, detail, sizeof detail);
   if (status != SHOAL_OK) fprintf(stderr, "%s\n", detail);
   CHECK_STATUS(status, SHOAL_OK);
   return node;
@@ -71,24 +72,23 @@ static void knows_each_other(const shoal_node *node, const shoal_node *peer) {
 static void a_taken_address_is_refused(const shoal_node *node) {
   shoal_secret secret = test_secret();
   shoal_config config = test_config(&secret);
-  shoal_address address = address_of(node);
-  shoal_address wildcard = test_address("0.0.0.0:0");
-  shoal_address foreign = test_address("192.0.2.77:9");
   shoal_node *other = NULL;
   char detail[SHOAL_DETAIL_SIZE] = "";
-  CHECK_STATUS(shoal_node_start(&address, &config, &other, detail, sizeof detail),
+  config.bind = address_of(node);
+  CHECK_STATUS(shoal_node_start(&config, &other, detail, sizeof detail),
                SHOAL_ADDRESS_IN_USE);
   CHECK(strstr(detail, "in use") != NULL);
-  CHECK_STATUS(shoal_node_start(&address, &config, &other, NULL, 0), SHOAL_ADDRESS_IN_USE);
+  CHECK_STATUS(shoal_node_start(&config, &other, NULL, 0), SHOAL_ADDRESS_IN_USE);
   memset(detail, 'x', sizeof detail);
-  CHECK_STATUS(shoal_node_start(&address, &config, &other, detail, 7), SHOAL_ADDRESS_IN_USE);
+  CHECK_STATUS(shoal_node_start(&config, &other, detail, 7), SHOAL_ADDRESS_IN_USE);
   CHECK(strcmp(detail, "cannot") == 0 && detail[7] == 'x');
-  CHECK_STATUS(shoal_node_start(&wildcard, &config, &other, NULL, 0), SHOAL_ADVERTISE_UNKNOWN);
-  CHECK_STATUS(shoal_node_start(&foreign, &config, &other, NULL, 0), SHOAL_ADDRESS_NOT_AVAILABLE);
+  config.bind = test_address("0.0.0.0:0");
+  CHECK_STATUS(shoal_node_start(&config, &other, NULL, 0), SHOAL_ADVERTISE_UNKNOWN);
+  config.bind = test_address("192.0.2.77:9");
+  CHECK_STATUS(shoal_node_start(&config, &other, NULL, 0), SHOAL_ADDRESS_NOT_AVAILABLE);
   config.probe_interval_ms = 1;
-  CHECK_STATUS(shoal_node_start(&wildcard, &config, &other, NULL, 0), SHOAL_ADVERTISE_UNKNOWN);
-  address = test_address("127.0.0.1:0");
-  CHECK_STATUS(shoal_node_start(&address, &config, &other, detail, sizeof detail),
+  config.bind = test_address("127.0.0.1:0");
+  CHECK_STATUS(shoal_node_start(&config, &other, detail, sizeof detail),
                SHOAL_INVALID_SETTING);
   CHECK(strstr(detail, "probe_interval_ms is 1") != NULL);
   CHECK(other == NULL);
@@ -123,13 +123,13 @@ static void a_stopped_node_says_so(shoal_node *node) {
 static void nodes_share_a_thread(void) {
   shoal_secret secret = test_secret();
   shoal_config config = test_config(&secret);
-  shoal_address bind = test_address("127.0.0.1:0");
   shoal_thread *thread = NULL;
   shoal_node *pair[2] = {NULL, NULL};
   shoal_address address;
+  config.bind = test_address("127.0.0.1:0");
   CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_POLL, SHOAL_CPU_ANY, &thread, NULL, 0), SHOAL_OK);
   for (int index = 0; index < 2; index++) {
-    CHECK_STATUS(shoal_node_start_on(thread, &bind, &config, &pair[index], NULL, 0), SHOAL_OK);
+    CHECK_STATUS(shoal_node_start_on(thread, &config, &pair[index], NULL, 0), SHOAL_OK);
   }
   shoal_thread_free(thread);
   CHECK(strcmp(shoal_node_backend(pair[0]), "poll") == 0);

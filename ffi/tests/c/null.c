@@ -46,7 +46,7 @@ static void settings(void) {
   for (size_t index = 0; index < sizeof wrong / sizeof *wrong; index++) {
     broken.struct_size = wrong[index];
     CHECK_STATUS(shoal_engine_new(&broken, 1, 1, &engine, NULL, 0), SHOAL_INVALID_STRUCT_SIZE);
-    CHECK_STATUS(shoal_node_start(&address, &broken, &node, NULL, 0), SHOAL_INVALID_STRUCT_SIZE);
+    CHECK_STATUS(shoal_node_start(&broken, &node, NULL, 0), SHOAL_INVALID_STRUCT_SIZE);
   }
   broken = config;
   broken.secrets = NULL;
@@ -114,6 +114,20 @@ static void engines(void) {
   CHECK_STATUS(shoal_engine_join(engine, 1, NULL, 0), SHOAL_OK);
   CHECK_STATUS(shoal_engine_join(engine, 1, &address, SIZE_MAX), SHOAL_TOO_MANY_SEEDS);
   REFUSES_NULL(shoal_engine_leave(NULL, 1));
+  REFUSES_NULL(shoal_engine_set_state(NULL, 1, datagram, 9));
+  REFUSES_NULL(shoal_engine_set_state(engine, 1, NULL, 9));
+  CHECK_STATUS(shoal_engine_set_state(engine, 1, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_engine_set_state(engine, 1, datagram, SIZE_MAX), SHOAL_STATE_TOO_LARGE);
+  REFUSES_NULL(shoal_engine_state(NULL, &address, datagram, sizeof datagram, &count));
+  REFUSES_NULL(shoal_engine_state(engine, NULL, datagram, sizeof datagram, &count));
+  REFUSES_NULL(shoal_engine_state(engine, &address, NULL, sizeof datagram, &count));
+  REFUSES_NULL(shoal_engine_state(engine, &address, datagram, sizeof datagram, NULL));
+  CHECK_STATUS(shoal_engine_state(engine, &address, NULL, 0, &count), SHOAL_OK);
+  CHECK_STATUS(shoal_engine_state(engine, &address, datagram, SIZE_MAX, &count), SHOAL_OK);
+  REFUSES_NULL(shoal_engine_broadcast(NULL, 1, datagram, 9));
+  REFUSES_NULL(shoal_engine_broadcast(engine, 1, NULL, 9));
+  CHECK_STATUS(shoal_engine_broadcast(engine, 1, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_engine_broadcast(engine, 1, datagram, SIZE_MAX), SHOAL_BROADCAST_TOO_LARGE);
   REFUSES_NULL(shoal_engine_set_secrets(NULL, &secret, 1));
   REFUSES_NULL(shoal_engine_set_secrets(engine, NULL, 1));
   CHECK_STATUS(shoal_engine_set_secrets(engine, &secret, SIZE_MAX), SHOAL_INVALID_SECRET_COUNT);
@@ -146,27 +160,25 @@ static void nodes(void) {
   shoal_rtt rtt;
   shoal_coordinate coordinate;
   shoal_counter counter;
-  shoal_address bind = test_address("127.0.0.1:0");
   shoal_config own = config;
   uint64_t unix_ms;
   size_t count;
   memset(&own.advertise, 0, sizeof own.advertise);
+  own.bind = test_address("127.0.0.1:0");
 
   REFUSES_NULL(shoal_thread_start(SHOAL_BACKEND_AUTO, SHOAL_CPU_ANY, NULL, text, sizeof text));
   CHECK_STATUS(shoal_thread_start(99, SHOAL_CPU_ANY, &thread, NULL, 0), SHOAL_INVALID_SETTING);
   CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_AUTO, INT32_MIN, &thread, NULL, 0),
                SHOAL_INVALID_SETTING);
   CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_AUTO, INT32_MAX, &thread, NULL, 0), SHOAL_PIN_FAILED);
-  CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_AUTO, SHOAL_CPU_ANY, &thread, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_thread_start(test_backend(), SHOAL_CPU_ANY, &thread, NULL, 0), SHOAL_OK);
   shoal_thread_free(NULL);
-  REFUSES_NULL(shoal_node_start_on(NULL, &bind, &own, &node, NULL, 0));
-  REFUSES_NULL(shoal_node_start_on(thread, NULL, &own, &node, NULL, 0));
-  REFUSES_NULL(shoal_node_start_on(thread, &bind, NULL, &node, NULL, 0));
-  REFUSES_NULL(shoal_node_start_on(thread, &bind, &own, NULL, NULL, 0));
-  REFUSES_NULL(shoal_node_start(NULL, &own, &node, NULL, 0));
-  REFUSES_NULL(shoal_node_start(&bind, NULL, &node, NULL, 0));
-  REFUSES_NULL(shoal_node_start(&bind, &own, NULL, NULL, 0));
-  CHECK_STATUS(shoal_node_start_on(thread, &bind, &own, &node, NULL, SIZE_MAX), SHOAL_OK);
+  REFUSES_NULL(shoal_node_start_on(NULL, &own, &node, NULL, 0));
+  REFUSES_NULL(shoal_node_start_on(thread, NULL, &node, NULL, 0));
+  REFUSES_NULL(shoal_node_start_on(thread, &own, NULL, NULL, 0));
+  REFUSES_NULL(shoal_node_start(NULL, &node, NULL, 0));
+  REFUSES_NULL(shoal_node_start(&own, NULL, NULL, 0));
+  CHECK_STATUS(shoal_node_start_on(thread, &own, &node, NULL, SIZE_MAX), SHOAL_OK);
   shoal_thread_free(thread);
   shoal_node_free(NULL);
 

@@ -34,12 +34,12 @@ static void *ask(void *unused) {
 int main(void) {
   shoal_secret secret = test_secret();
   shoal_config config = test_config(&secret);
-  shoal_address bind = test_address("127.0.0.1:0");
   shoal_node *peer = NULL;
   pthread_t threads[ASKERS];
+  config.bind = test_address("127.0.0.1:0");
   config.probe_interval_ms = 20;
-  CHECK_STATUS(shoal_node_start(&bind, &config, &node, NULL, 0), SHOAL_OK);
-  CHECK_STATUS(shoal_node_start(&bind, &config, &peer, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_node_start(&config, &node, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_node_start(&config, &peer, NULL, 0), SHOAL_OK);
   CHECK_STATUS(shoal_node_address(node, &addresses[0]), SHOAL_OK);
   CHECK_STATUS(shoal_node_address(peer, &addresses[1]), SHOAL_OK);
   CHECK_STATUS(shoal_node_join(peer, &addresses[0], 1), SHOAL_OK);

@@ -69,7 +69,13 @@ impl Build<'_> {
 /// Runs a program to its end and gives back what it wrote.
 pub fn run(program: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments);
+    run_command(command)
+}
+
+/// Runs a command to its end and gives back what it wrote.
+pub fn run_command(mut command: Command) -> String {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that a program that hangs ends with everything it started.
     command.process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
