@@ -1,0 +1,16 @@
+//! Emulated networks for Shoal, so that its behaviour over wide areas and under faults can be seen on
+//! one machine.
+#![deny(unsafe_code)]
+
+pub mod checkers;
+pub mod clock;
+pub mod detection;
+pub mod host;
+pub mod network;
+mod queue;
+pub mod report;
+pub mod simulation;
+
+pub use detection::{SimulationOptions, run};
+pub use report::Report;
+pub use simulation::Simulation;
