@@ -118,7 +118,8 @@ pub fn transition_is_legal(before: Option<&View>, event: &MemberEvent) -> Result
                 (Suspect | Dead, Alive) => is_refuted,
                 (Dead, Suspect) => is_refuted,
                 (Dead, Left) => true,
-                (Dead | Left, Dead) => is_new_run,
+                (Dead, Dead) => is_refuted,
+                (Left, Dead) => is_new_run,
                 (Left, Left) => is_new_run,
                 _ => false,
             }
@@ -354,7 +355,10 @@ impl Ledger {
             if let Some(view) = view {
                 let version = (member.generation, member.incarnation);
                 version_never_falls(view.version, version, member.address)?;
-                view.version = version;
+                if version > view.version {
+                    // A new suspicion after a refutation that was not heard of.
+                    (view.version, view.since) = (version, now);
+                }
             }
         }
         Ok(())
@@ -367,13 +371,12 @@ impl Ledger {
 /// # Errors
 /// The first pair of which this is not so.
 pub fn converged(simulation: &Simulation) -> Result<(), Rule> {
-    let nodes = || (0..simulation.host_count()).filter(|&node| simulation.is_up(node));
-    for observer in nodes() {
-        let engine = simulation.engine(observer).expect("it is up");
+    for observer in 0..simulation.host_count() {
+        let Some(engine) = simulation.member(observer) else { continue };
         let now = simulation.local_time(observer);
         for subject in (0..simulation.host_count()).filter(|&subject| subject != observer) {
             let seen = engine.member(address_of(subject), now);
-            let agrees = match simulation.engine(subject).filter(|e| e.poll_timeout().is_some()) {
+            let agrees = match simulation.member(subject) {
                 Some(subject) => {
                     let own = subject.member_at(0, now).expect("a node is in its own table");
                     let is_current = |seen: &Member| {
@@ -388,7 +391,7 @@ pub fn converged(simulation: &Simulation) -> Result<(), Rule> {
                     .is_none_or(|seen| matches!(seen.state, MemberState::Dead | MemberState::Left)),
             };
             require(agrees, "views agree with the truth once the network is well", || {
-                let is_up = simulation.is_up(subject);
+                let is_up = simulation.member(subject).is_some();
                 let seen = seen.map(|m| (m.state, m.generation, m.incarnation));
                 format!("{observer} sees {subject} (up: {is_up}) as {seen:?}")
             })?;
@@ -397,8 +400,8 @@ pub fn converged(simulation: &Simulation) -> Result<(), Rule> {
     Ok(())
 }
 
-/// How long views may take to agree once the network is well again.
-pub fn convergence_limit(config: &Config, host_count: u32) -> Duration {
+/// How long views may take to agree for good once the network is well again.
+pub fn recovery_limit(config: &Config, host_count: u32) -> Duration {
     let log = f64::from(host_count.max(2)).log2();
     let rounds = Duration::from_millis(config.sync_interval_ms).mul_f64(4.0 + 4.0 * log);
     let suspicion = config

@@ -5,11 +5,14 @@
 pub mod checkers;
 pub mod clock;
 pub mod detection;
+pub mod faults;
 pub mod host;
+mod insider;
 pub mod network;
 mod queue;
 pub mod report;
 pub mod simulation;
+pub mod swarm;
 
 pub use detection::{SimulationOptions, run};
 pub use report::Report;

@@ -249,7 +249,12 @@ impl Simulation {
         self.hosts[host as usize].engine.as_ref()
     }
 
-    /// The same, to read its changes.
+    /// The same, unless it has left the cluster.
+    pub fn member(&self, host: u32) -> Option<&Engine> {
+        self.engine(host).filter(|engine| engine.poll_timeout().is_some())
+    }
+
+    /// The node that runs on a machine, to read its changes.
     pub fn engine_mut(&mut self, host: u32) -> Option<&mut Engine> {
         self.hosts[host as usize].engine.as_mut()
     }

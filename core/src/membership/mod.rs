@@ -108,7 +108,8 @@ impl Membership {
             context.effects.count(Counter::DroppedMisdirected);
             return;
         }
-        if header.sender == own {
+        // A forged source would make this node answer itself.
+        if header.sender == own || source == own {
             context.effects.count(Counter::DroppedOwn);
             return;
         }
