@@ -322,16 +322,16 @@ impl Membership {
             context.effects.count(Counter::UpdatesStale);
             return;
         }
-        if update.generation > own.generation {
+        let leap = update.incarnation.0.saturating_sub(own.incarnation.0);
+        let is_same_run = update.generation == own.generation;
+        let is_beyond_refutation =
+            is_same_run && (update.state == MemberState::Left || leap > INCARNATION_LEAP_MAX);
+        if update.generation > own.generation || is_beyond_refutation {
             // A record of a run later than this one can only come from a clock that was set back before
-            // this run began. Continuing its numbers keeps this node from being stale for ever.
+            // this run began, and one of a goodbye or of many refutations from a clock that stood still
+            // or from a forger. Counting on from there keeps this node from being stale for ever.
             self.table.get_mut(OWN_SLOT).generation.0 = update.generation.0.saturating_add(1);
         } else {
-            let leap = update.incarnation.0.saturating_sub(own.incarnation.0);
-            if leap > INCARNATION_LEAP_MAX {
-                context.effects.count(Counter::UpdatesRefused);
-                return;
-            }
             let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
             if !is_accusation && leap == 0 {
                 context.effects.count(Counter::UpdatesStale);

@@ -30,6 +30,8 @@ use table::{Identity, MemberTable, NONE, OWN_SLOT};
 
 /// Marks a gossip message that is worth sending without any news.
 pub(crate) const GREETING: u32 = 1;
+/// Marks a gossip message that tells its recipient what is known of it.
+pub(crate) const REMINDER: u32 = 2;
 /// Most updates that one datagram can carry: the smallest takes 39 bytes.
 const UPDATE_COUNT_MAX: usize = 36;
 
@@ -115,6 +117,7 @@ impl Membership {
         }
         let Ok(slot) = self.hear(context, message) else {
             context.effects.count(Counter::DroppedStaleSender);
+            self.remind(context, source, header);
             return;
         };
         for update in message.updates() {
@@ -124,6 +127,16 @@ impl Membership {
         let slot = slot.filter(|&slot| self.table.find(header.sender) == Some(slot));
         self.dispatch(context, source, slot, message, received_at);
         self.settle(context);
+    }
+
+    /// Tells a node that asks something and does not know of a later run of itself, so that it counts on
+    /// from there. It would be shut out until that run is forgotten.
+    fn remind(&mut self, context: &mut Context, source: Address, header: &Header) {
+        if matches!(header.kind, Kind::Probe | Kind::SyncRequest) {
+            let reminder = Outgoing::new(Kind::Gossip, header.sender);
+            let parameter = REMINDER;
+            context.effects.transmit(Outgoing { destination: source, parameter, ..reminder });
+        }
     }
 
     fn dispatch(
@@ -205,7 +218,7 @@ impl Membership {
 
     /// Whether a queued datagram still has a purpose.
     pub fn is_worth_sending(&self, outgoing: &Outgoing) -> bool {
-        let is_plain_gossip = outgoing.kind == Kind::Gossip && outgoing.parameter != GREETING;
+        let is_plain_gossip = outgoing.kind == Kind::Gossip && outgoing.parameter == 0;
         !(is_plain_gossip && self.gossip.is_empty() && !self.is_leaving())
     }
 
@@ -245,8 +258,9 @@ impl Membership {
             writer.push_update(&self.update(OWN_SLOT, 0));
         }
         // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
+        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
         if let Some(slot) = self.table.find(outgoing.recipient)
-            && matches!(self.table.get(slot).state, MemberState::Suspect | MemberState::Dead)
+            && (is_reminder || is_doubted(self.table.get(slot).state))
         {
             writer.push_update(&self.update(slot, 0));
         }
@@ -311,4 +325,9 @@ impl Membership {
             accuser,
         }
     }
+}
+
+/// Whether a member that runs has something to refute.
+fn is_doubted(state: MemberState) -> bool {
+    matches!(state, MemberState::Suspect | MemberState::Dead | MemberState::Left)
 }
