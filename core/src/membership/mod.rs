@@ -129,10 +129,10 @@ impl Membership {
         self.settle(context);
     }
 
-    /// Tells a node that asks something and does not know of a later run of itself, so that it counts on
-    /// from there. It would be shut out until that run is forgotten.
+    /// Tells a node that does not know of a later run of itself, so that it counts on from there. It
+    /// would be shut out until that run is forgotten. Gossip is not answered, so this ends.
     fn remind(&mut self, context: &mut Context, source: Address, header: &Header) {
-        if matches!(header.kind, Kind::Probe | Kind::SyncRequest) {
+        if header.kind != Kind::Gossip {
             let reminder = Outgoing::new(Kind::Gossip, header.sender);
             let parameter = REMINDER;
             context.effects.transmit(Outgoing { destination: source, parameter, ..reminder });
@@ -275,7 +275,10 @@ impl Membership {
     fn write_page(&self, first: u32, writer: &mut MessageWriter) {
         let mut next = 0;
         for slot in first..self.table.slot_count() {
-            if self.table.occupied(slot).is_some() && !writer.push_update(&self.update(slot, 0)) {
+            let is_told = |record: &table::Record| record.state != MemberState::Unconfirmed;
+            if self.table.occupied(slot).is_some_and(is_told)
+                && !writer.push_update(&self.update(slot, 0))
+            {
                 next = slot;
                 break;
             }
