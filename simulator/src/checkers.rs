@@ -17,6 +17,12 @@ use shoal_core::{
 use crate::host::{address_of, host_at};
 use crate::simulation::Simulation;
 
+/// The engine computes logarithms from integers, up to 6 % too small.
+const LOG_SLACK: f64 = 0.94;
+
+/// How much longer recovery may take from what an insider did.
+const FORGERY_RECOVERY: Duration = Duration::from_secs(900);
+
 /// Which rule was broken and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -132,15 +138,19 @@ pub fn transition_is_legal(before: Option<&View>, event: &MemberEvent) -> Result
 }
 
 /// The first node to declare a member dead has waited at least as long as its own terms say.
+/// `active_count` is how many members it knows as active now.
 pub fn suspicion_took_its_time(
     view: Option<&View>,
     event: &MemberEvent,
+    active_count: u32,
     config: &Config,
 ) -> Result<(), Rule> {
     let suspected = view.filter(|view| view.state == MemberState::Suspect);
     let waited = suspected.map(|view| event.at.saturating_since(view.since));
-    let count = suspected.map_or(0, |view| view.active_count) as f64;
-    let periods = (config.suspicion_min_factor * count.max(1.0).log10() * 0.95).max(1.0);
+    // Terms may be renewed while it lasts, for the members that are left.
+    let count = suspected.map_or(0, |view| view.active_count.min(active_count)).max(1);
+    let logarithm = f64::from(count).log10() * LOG_SLACK;
+    let periods = (config.suspicion_min_factor * logarithm).max(1.0);
     let needed = config.probe_interval().mul_f64(periods);
     require(waited >= Some(needed), "no death without a suspicion of full length", || {
         format!("{} declared dead after {waited:?}, not {needed:?}", event.address)
@@ -163,7 +173,7 @@ pub struct View {
     pub version: Version,
     /// Since when, on the observer's clock.
     pub since: Instant,
-    /// How many members the observer knew as active then, itself included.
+    /// The fewest members the observer has known as active since then, itself included.
     pub active_count: u32,
 }
 
@@ -193,6 +203,8 @@ pub struct Leniency {
 pub struct Ledger {
     leniency: Leniency,
     views: Vec<BTreeMap<Address, View>>,
+    /// How many members each node knew as active after its last step.
+    active_counts: Vec<u32>,
     truths: Vec<Truth>,
     false_deaths: u64,
     suspicions: u64,
@@ -206,6 +218,7 @@ impl Ledger {
         Ledger {
             leniency,
             views: vec![BTreeMap::new(); count],
+            active_counts: vec![1; count],
             truths: vec![Truth::default(); count],
             false_deaths: 0,
             suspicions: 0,
@@ -257,7 +270,18 @@ impl Ledger {
             }
             self.check_silence(node, &observation.event)?;
         }
-        self.check_changes(simulation, node, now)
+        self.check_changes(simulation, node, now)?;
+        self.note_active_count(node, simulation.engine(node).map_or(1, active_count));
+        Ok(())
+    }
+
+    fn note_active_count(&mut self, node: u32, count: u32) {
+        let before = std::mem::replace(&mut self.active_counts[node as usize], count);
+        if count < before {
+            for view in self.views[node as usize].values_mut() {
+                view.active_count = view.active_count.min(count);
+            }
+        }
     }
 
     fn check_event(
@@ -287,11 +311,11 @@ impl Ledger {
             nobody_speaks_for_another(truth.told, version)?;
         }
         self.suspicions += u64::from(event.state == MemberState::Suspect);
+        // Other events of this step may have come before or after, so the smaller count is safe.
+        let active_count = self.active_counts[node as usize].min(active_count(engine));
         if event.state == MemberState::Dead {
-            self.check_death(simulation, subject, before.as_ref(), event, engine.config())?;
+            self.check_death(simulation, node, before.as_ref(), event, active_count)?;
         }
-        let members = engine.members(event.at).skip(1);
-        let active_count = members.filter(|member| member.state.is_active()).count() as u32 + 1;
         let view = View { state: event.state, version, since: event.at, active_count };
         self.views[node as usize].insert(event.address, view);
         Ok(())
@@ -300,18 +324,20 @@ impl Ledger {
     fn check_death(
         &mut self,
         simulation: &Simulation,
-        subject: u32,
+        node: u32,
         before: Option<&View>,
         event: &MemberEvent,
-        config: &Config,
+        active_count: u32,
     ) -> Result<(), Rule> {
         self.deaths += 1;
+        let subject = host_at(event.address);
         let Some(truth) = self.truths.get_mut(subject as usize) else { return Ok(()) };
         let version = (event.generation, event.incarnation);
         if truth.died.is_none_or(|died| died < version) {
             truth.died = Some(version);
             if !self.leniency.forgery {
-                suspicion_took_its_time(before, event, config)?;
+                let config = simulation.engine(node).expect("the node acted").config();
+                suspicion_took_its_time(before, event, active_count, config)?;
             }
         }
         if simulation.is_well(subject) && truth.own.0 == event.generation && !truth.has_left {
@@ -329,6 +355,27 @@ impl Ledger {
         let was_gone = truth.has_left;
         truth.has_left |= matches!(event, Event::Left { .. });
         require(!was_gone, "a node that has left is silent", || format!("{event:?}"))
+    }
+
+    /// Everything that records say has been told as a change or an event.
+    ///
+    /// # Errors
+    /// The first record that changed in silence.
+    pub fn audit(&self, simulation: &Simulation) -> Result<(), Rule> {
+        for node in 0..simulation.host_count() {
+            let now = simulation.local_time(node);
+            let members =
+                simulation.engine(node).into_iter().flat_map(|engine| engine.members(now));
+            for member in members.skip(1) {
+                let view = self.views[node as usize].get(&member.address);
+                let told = view.map(|view| (view.state, view.version));
+                let held = (member.state, (member.generation, member.incarnation));
+                require(told == Some(held), "no record changes in silence", || {
+                    format!("{node} told {told:?} of {} and holds {held:?}", member.address)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The records agree with the events, and hold what they may.
@@ -358,6 +405,7 @@ impl Ledger {
                 if version > view.version {
                     // A new suspicion after a refutation that was not heard of.
                     (view.version, view.since) = (version, now);
+                    view.active_count = active_count(engine);
                 }
             }
         }
@@ -365,15 +413,22 @@ impl Ledger {
     }
 }
 
+/// How many members a node knows as active, itself included.
+fn active_count(engine: &Engine) -> u32 {
+    let members = engine.members(Instant::ZERO);
+    members.filter(|member| member.state.is_active()).count() as u32
+}
+
 /// Whether every running node sees the cluster as it is: all that run are alive, in the run that they
 /// are, and nobody else is.
 ///
 /// # Errors
 /// The first pair of which this is not so.
-pub fn converged(simulation: &Simulation) -> Result<(), Rule> {
+pub fn converged(simulation: &Simulation, leniency: Leniency) -> Result<(), Rule> {
     for observer in 0..simulation.host_count() {
         let Some(engine) = simulation.member(observer) else { continue };
         let now = simulation.local_time(observer);
+        nobody_is_invented(engine, simulation.host_count(), now)?;
         for subject in (0..simulation.host_count()).filter(|&subject| subject != observer) {
             let seen = engine.member(address_of(subject), now);
             let agrees = match simulation.member(subject) {
@@ -382,13 +437,11 @@ pub fn converged(simulation: &Simulation) -> Result<(), Rule> {
                     let is_current = |seen: &Member| {
                         seen.state == MemberState::Alive
                             && seen.generation == own.generation
-                            && seen.incarnation == own.incarnation
+                            && (leniency.forgery || seen.incarnation == own.incarnation)
                     };
                     seen.as_ref().is_some_and(is_current)
                 }
-                None => seen
-                    .as_ref()
-                    .is_none_or(|seen| matches!(seen.state, MemberState::Dead | MemberState::Left)),
+                None => seen.as_ref().is_none_or(|seen| !seen.state.is_active()),
             };
             require(agrees, "views agree with the truth once the network is well", || {
                 let is_up = simulation.member(subject).is_some();
@@ -400,15 +453,27 @@ pub fn converged(simulation: &Simulation) -> Result<(), Rule> {
     Ok(())
 }
 
-/// How long views may take to agree for good once the network is well again.
-pub fn recovery_limit(config: &Config, host_count: u32) -> Duration {
+/// Members that an insider invented are found out in the end.
+fn nobody_is_invented(engine: &Engine, host_count: u32, now: Instant) -> Result<(), Rule> {
+    let is_invented =
+        |member: &Member| member.state.is_active() && host_at(member.address) >= host_count;
+    let invented = engine.members(now).find(is_invented);
+    require(invented.is_none(), "nobody believes in a member that was invented", || {
+        format!("{} believes in {invented:?}", engine.config().advertise)
+    })
+}
+
+/// How long views may take to agree for good once the network is well again. An insider can make an
+/// invented member look so far away that its probes take a minute.
+pub fn recovery_limit(config: &Config, host_count: u32, leniency: Leniency) -> Duration {
     let log = f64::from(host_count.max(2)).log2();
     let rounds = Duration::from_millis(config.sync_interval_ms).mul_f64(4.0 + 4.0 * log);
     let suspicion = config
         .probe_interval()
         .mul_f64(config.suspicion_min_factor * config.suspicion_max_factor * log * 4.0);
     let longest = config.confirmation_timeout_ms.iter().max().copied().unwrap_or(0);
-    rounds + suspicion + Duration::from_millis(2 * longest)
+    let forgery = if leniency.forgery { FORGERY_RECOVERY } else { Duration::ZERO };
+    rounds + suspicion + Duration::from_millis(2 * longest) + forgery
 }
 
 #[cfg(test)]
@@ -459,7 +524,7 @@ mod tests {
         let mut config = Config::new(address_of(0), secret);
         let death = event(MemberState::Dead, 5, 5);
         let check = |view: &View, config: &Config| {
-            suspicion_took_its_time(Some(view), &death, config).is_ok()
+            suspicion_took_its_time(Some(view), &death, 10, config).is_ok()
         };
         (config.probe_interval_ms, config.suspicion_min_factor) = (500, 2.0);
         assert!(check(&view(MemberState::Suspect), &config));

@@ -180,12 +180,11 @@ impl Faults {
         None
     }
 
-    /// Ends all faults but the absence of nodes, and makes the network perfect.
+    /// Ends all faults but the absence of nodes, and makes the network a perfect local one.
     pub fn heal(&mut self, simulation: &mut Simulation) {
         self.agenda.clear();
-        let delay = self.calm.delay.clone();
         simulation.network().mend();
-        simulation.network().set_options(NetworkOptions::perfect(delay));
+        simulation.network().set_options(NetworkOptions::local());
         for node in 0..simulation.host_count() {
             simulation.slow_down(node, Duration::ZERO);
             simulation.resume(node);

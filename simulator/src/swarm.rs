@@ -11,9 +11,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shoal_core::random::Random;
-use shoal_core::{Config, Duration, Event, Generation, Instant, Member, MemberEvent, Role};
+use shoal_core::{Config, Duration, Event, Generation, Instant, MemberEvent, Role};
 
-use crate::checkers::{self, Ledger, Leniency, Rule};
+use crate::checkers::{self, Ledger, Leniency};
 use crate::clock::Clock;
 use crate::detection::default_config;
 use crate::faults::{FaultKind, FaultRates, Faults, Memory, Order};
@@ -382,7 +382,10 @@ impl<'a> Swarm<'a> {
 
     /// Waits until views agree, and then until nothing happens any more.
     fn recover(&mut self) -> Result<(Duration, Duration), String> {
-        let limit = checkers::recovery_limit(&self.options.config, self.options.nodes);
+        let limit = {
+            let SwarmOptions { config, nodes, leniency, .. } = &self.options;
+            checkers::recovery_limit(config, *nodes, *leniency)
+        };
         let start = self.simulation.now();
         loop {
             let changes = self.ledger.suspicions() + self.ledger.deaths();
@@ -390,8 +393,10 @@ impl<'a> Swarm<'a> {
             let rest = self.options.config.probe_interval() * REST_PROBES;
             self.run_until(agreed + rest.max(REST))?;
             let is_changed = self.ledger.suspicions() + self.ledger.deaths() > changes;
-            if !is_changed && checkers::converged(&self.simulation).is_ok() {
+            if !is_changed && checkers::converged(&self.simulation, self.options.leniency).is_ok() {
                 (0..self.options.nodes).try_for_each(|node| self.check_rest(node))?;
+                let audited = self.ledger.audit(&self.simulation);
+                audited.map_err(|rule| format!("at rest: {}: {}", rule.name, rule.detail))?;
                 return Ok((agreed - start, limit));
             }
             if agreed > start + limit {
@@ -402,7 +407,7 @@ impl<'a> Swarm<'a> {
 
     /// Waits until views agree and says when they did.
     fn agreed(&mut self, deadline: Instant) -> Result<Instant, String> {
-        while let Err(rule) = checkers::converged(&self.simulation) {
+        while let Err(rule) = checkers::converged(&self.simulation, self.options.leniency) {
             if self.simulation.now() > deadline {
                 return Err(format!("long after healing: {}: {}", rule.name, rule.detail));
             }
@@ -411,20 +416,16 @@ impl<'a> Swarm<'a> {
         Ok(self.simulation.now())
     }
 
-    /// A node at rest is healthy and knows no active member that does not run.
+    /// A node at rest is well.
     fn check_rest(&self, node: u32) -> Result<(), String> {
         let Some(engine) = self.simulation.member(node) else { return Ok(()) };
-        let now = self.simulation.local_time(node);
-        let has_peers = engine.members(now).skip(1).any(|member| member.state.is_active());
-        if engine.health_score() > 0 && has_peers {
-            return Err(format!("node {node} still thinks it is unwell"));
-        }
-        let is_ghost = |member: &Member| {
-            member.state.is_active() && host_at(member.address) >= self.options.nodes
-        };
-        match engine.members(now).find(is_ghost) {
-            Some(ghost) => Err(format!("node {node} believes in {ghost:?}")),
-            None => Ok(()),
+        let mut members = engine.members(self.simulation.local_time(node)).skip(1);
+        let has_peers = members.any(|member| member.state.is_active());
+        match engine.health_score() {
+            score if score > 0 && has_peers => {
+                Err(format!("node {node} still has a score of {score}"))
+            }
+            _ => Ok(()),
         }
     }
 
