@@ -1,1 +1,1 @@
-//! What the tests share.
+//! The tests of this package stand in the files beside this one; there is no library.

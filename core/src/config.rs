@@ -5,6 +5,7 @@
 //! place where a bound is written.
 
 use crate::error::ConfigError;
+use crate::jobs::JobsConfig;
 use crate::node::{Address, DatacenterName, Generation, Role};
 use crate::time::Duration;
 
@@ -23,6 +24,14 @@ pub const SEED_COUNT_MAX: usize = 64;
 pub const DATACENTER_COUNT_MAX: usize = 4_096;
 /// The most helpers asked for an indirect probe (SWIM, section 4.1: `k`).
 pub const INDIRECT_PROBE_COUNT_MAX: usize = 8;
+/// The largest user broadcast, in bytes: it must fit into one datagram.
+pub const BROADCAST_SIZE_MAX: usize = 1_024;
+/// How many broadcasts are passed on at a time.
+pub const BROADCAST_COUNT_MAX: usize = 256;
+/// The largest state a host may attach to its node, in bytes, whatever the configuration.
+pub const STATE_SIZE_MAX: u32 = 1 << 20;
+/// How many members' states are read at a time.
+pub const FETCH_COUNT_MAX: u32 = 64;
 /// The highest local health score (Lifeguard, section IV-A: `S`).
 pub const HEALTH_SCORE_MAX: u8 = 8;
 /// The most members a table may be configured for.
@@ -110,6 +119,10 @@ pub struct Config {
     /// How many attempts are made to confirm a gate, a manager, a worker (AD-35: workers none).
     pub confirmation_attempts: [u8; 3],
 
+    /// The largest state of a host that is sent or accepted, in bytes; at most [`STATE_SIZE_MAX`].
+    pub state_size_max: u32,
+    /// How jobs are timed, on gates and managers (AD-34).
+    pub jobs: JobsConfig,
     /// Most members remembered, dead ones and this node included; 2 to [`MEMBER_CAPACITY_MAX`]. When full,
     /// the longest departed or dead record makes room; when all are active a newcomer is refused and counted.
     pub member_capacity: u32,
@@ -150,6 +163,8 @@ impl Config {
             confirmation_timeout_ms: [120_000, 90_000, 180_000],
             confirmation_interval_ms: 5_000,
             confirmation_attempts: [5, 3, 0],
+            state_size_max: 16_384,
+            jobs: JobsConfig::default(),
             member_capacity: 16_384,
             session_capacity: 4_096,
             transmit_capacity: 1_024,
@@ -198,6 +213,7 @@ impl Config {
             ("confirmation_timeout_ms of managers", millis(manager), 100.0, 1e12),
             ("confirmation_timeout_ms of workers", millis(worker), 100.0, 1e12),
             ("confirmation_interval_ms", millis(self.confirmation_interval_ms), 10.0, 3_600_000.0),
+            ("state_size_max", f64::from(self.state_size_max), 0.0, f64::from(STATE_SIZE_MAX)),
             (
                 "member_capacity",
                 f64::from(self.member_capacity),
@@ -215,7 +231,7 @@ impl Config {
                 return Err(ConfigError::OutOfRange { setting, value, min, max });
             }
         }
-        Ok(())
+        self.jobs.check()
     }
 
     /// [`Config::probe_interval_ms`] as a duration.

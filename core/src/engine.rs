@@ -10,11 +10,16 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod jobs;
+
+use bytes::Bytes;
+
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
 use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::jobs::desk::JobDesk;
 use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
@@ -22,7 +27,7 @@ use crate::random::Random;
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
-use crate::wire::native::{Message, MessageWriter};
+use crate::wire::native::{Kind, Message, MessageWriter};
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,9 @@ pub struct Engine {
     envelopes: Envelopes,
     tracker: Tracker,
     membership: Membership,
+    jobs: JobDesk,
+    /// The first job message to send, taken out so that it is known that there is one.
+    held_job_message: Option<crate::jobs::Outgoing>,
     effects: Effects,
 }
 
@@ -90,7 +98,19 @@ impl Engine {
             tracker: &mut tracker,
             effects: &mut effects,
         });
-        Ok(Engine { config, now, random, envelopes, tracker, membership, effects })
+        let jobs = JobDesk::new(config.role, &config.jobs, random.next_u64(), now)?;
+        let held_job_message = None;
+        Ok(Engine {
+            config,
+            now,
+            random,
+            envelopes,
+            tracker,
+            membership,
+            jobs,
+            held_job_message,
+            effects,
+        })
     }
 
     /// Takes a datagram that came from `source`. It is opened where it lies, so its bytes are
@@ -120,7 +140,12 @@ impl Engine {
             return self.effects.count(Counter::DroppedMalformed);
         };
         let (membership, mut context) = self.split();
-        membership.handle_message(&mut context, source, &message, now);
+        let is_taken = membership.handle_message(&mut context, source, &message, now);
+        if is_taken && message.header.kind == Kind::Jobs {
+            let sender = message.header.sender;
+            self.jobs.handle_messages(self.now, sender, &message.datacenter, message.payload);
+        }
+        self.settle_jobs();
     }
 
     /// Acts on every deadline that has passed. Call it when [`Engine::poll_timeout`] says so; calling it
@@ -133,16 +158,25 @@ impl Engine {
         if self.membership.is_gone() {
             return;
         }
+        let due = self.effects.next_deadline().unwrap_or(self.now);
+        let (membership, mut context) = self.split();
+        let lateness = context.now.saturating_since(due);
+        membership.note_lateness(&mut context, lateness);
         while let Some(timer) = self.effects.expired_timer(self.now) {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
+        self.jobs.handle_timeout(self.now);
         self.settle();
     }
 
     /// When [`Engine::handle_timeout`] should be called next; `None` when the node has left.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.membership.is_gone() { None } else { self.effects.next_deadline() }
+        if self.membership.is_gone() {
+            return None;
+        }
+        let deadlines = [self.effects.next_deadline(), self.jobs.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Writes the next datagram to send into `buffer`. `now` should be the time of sending: round
@@ -153,7 +187,9 @@ impl Engine {
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         assert!(buffer.len() >= DATAGRAM_SIZE_MAX, "a datagram may need 1,400 bytes");
         loop {
-            let outgoing = self.effects.next_transmit()?;
+            let Some(outgoing) = self.effects.next_transmit() else {
+                return self.transmit_jobs(buffer);
+            };
             if !self.membership.is_worth_sending(&outgoing) {
                 continue;
             }
@@ -163,12 +199,17 @@ impl Engine {
             let mut writer =
                 MessageWriter::new(body, &header, datacenter, self.tracker.coordinate());
             self.membership.write_updates(&outgoing, &mut writer, &mut self.effects, now);
-            let body_size = writer.finish();
-            let size = self.envelopes.seal(buffer, body_size);
-            self.effects.count(Counter::DatagramsSent);
-            self.effects.stats.add(Counter::BytesSent, size as u64);
-            return Some(Transmit { target: outgoing.destination, size });
+            let size = writer.finish();
+            return Some(self.seal(buffer, size, outgoing.destination));
         }
+    }
+
+    /// Seals a message that has been written.
+    fn seal(&mut self, buffer: &mut [u8], size: usize, target: Address) -> Transmit {
+        let size = self.envelopes.seal(buffer, size);
+        self.effects.count(Counter::DatagramsSent);
+        self.effects.stats.add(Counter::BytesSent, size as u64);
+        Transmit { target, size }
     }
 
     /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
@@ -185,7 +226,7 @@ impl Engine {
 
     /// Whether nothing is left to transmit, so that the next input may come.
     pub fn is_drained(&self) -> bool {
-        !self.effects.has_transmits()
+        !self.effects.has_transmits() && self.held_job_message.is_none()
     }
 
     /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers
@@ -208,6 +249,39 @@ impl Engine {
         self.begin_input(now);
         let (membership, mut context) = self.split();
         membership.leave(&mut context)
+    }
+
+    /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there), in place of the
+    /// earlier ones. For what others should know of this node now, not for a stream: of changes in
+    /// quick succession only the last is sure to arrive.
+    ///
+    /// # Errors
+    /// [`CommandError::StateSize`] or [`CommandError::Leaving`]; the earlier state stays.
+    pub fn set_state(&mut self, now: Instant, state: Bytes) -> Result<(), CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.set_state(&mut context, state)
+    }
+
+    /// The state of the member at an address, as far as it has come here.
+    pub fn state(&self, address: Address) -> Option<&Bytes> {
+        self.membership.state(address)
+    }
+
+    /// The same by slot, for hosts that mirror the table.
+    pub fn state_at(&self, slot: u32) -> Option<&Bytes> {
+        self.membership.state_at(slot)
+    }
+
+    /// Sends bytes to every member once ([`Event::Broadcast`] there), by gossip and without an answer.
+    ///
+    /// # Errors
+    /// [`CommandError::BroadcastSize`], [`CommandError::BroadcastQueueFull`] or [`CommandError::Leaving`];
+    /// nothing is sent.
+    pub fn broadcast(&mut self, now: Instant, payload: Bytes) -> Result<(), CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.broadcast(&mut context, payload)
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them. To rotate without
@@ -296,6 +370,7 @@ impl Engine {
     fn settle(&mut self) {
         let (membership, mut context) = self.split();
         membership.settle(&mut context);
+        self.settle_jobs();
     }
 
     fn split(&mut self) -> (&mut Membership, Context<'_>) {
@@ -430,6 +505,100 @@ mod tests {
         });
         cluster.cut.clear();
         cluster.run_until(60 * SECOND, Cluster::is_full_mesh);
+    }
+
+    fn state_of(observer: &Engine, number: u16) -> Option<&[u8]> {
+        observer.state(address(number)).map(|bytes| &bytes[..])
+    }
+
+    #[test]
+    fn a_state_larger_than_a_datagram_reaches_everybody_and_newcomers() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        for (size, fill) in [(10, 1u8), (16_384, 2), (0, 3), (5_000, 4)] {
+            let state = vec![fill; size];
+            let now = cluster.now;
+            cluster.engine(2).set_state(now, state.clone().into()).unwrap();
+            cluster.run_until(10 * SECOND, |c| {
+                c.engines.values().all(|engine| state_of(engine, 2) == Some(&state))
+            });
+        }
+        cluster.start(9, config(9));
+        cluster.run_until(5 * SECOND, |c| state_of(&c.engines[&9], 2) == Some(&[4; 5_000]));
+        cluster.kill(2);
+        cluster.start(2, Config { generation: Generation(2), ..config(2) });
+        cluster.run_until(5 * SECOND, |c| {
+            c.is_full_mesh() && c.engines.values().all(|engine| state_of(engine, 2).is_none())
+        });
+        let too_large = vec![0; 16_385].into();
+        let now = cluster.now;
+        assert!(matches!(
+            cluster.engine(2).set_state(now, too_large),
+            Err(CommandError::StateSize { size: 16_385, .. })
+        ));
+    }
+
+    #[test]
+    fn a_broadcast_reaches_everybody_exactly_once() {
+        let mut cluster = Cluster::formed(20, Role::Gate);
+        for round in 0..30u16 {
+            let now = cluster.now;
+            let payload = vec![round as u8; usize::from(round) * 35];
+            cluster.engine(round % 20).broadcast(now, payload.into()).unwrap();
+            cluster.run_for(Duration::from_millis(20));
+        }
+        cluster.run_for(10 * SECOND);
+        for number in 0..20u16 {
+            let received = cluster.events.iter().filter(|(observer, event)| {
+                *observer == number && matches!(event, Event::Broadcast { .. })
+            });
+            let own = (0..30).filter(|round| round % 20 == number).count();
+            assert_eq!(received.count(), 30 - own, "node {number}");
+        }
+        let now = cluster.now;
+        let error = cluster.engine(0).broadcast(now, vec![0; 1_025].into()).unwrap_err();
+        assert_eq!(error, CommandError::BroadcastSize { size: 1_025 });
+    }
+
+    #[test]
+    fn a_full_broadcast_queue_refuses_and_recovers() {
+        let mut cluster = Cluster::formed(3, Role::Gate);
+        let now = cluster.now;
+        let engine = cluster.engine(0);
+        let accepted = (0..1_000).take_while(|_| engine.broadcast(now, Bytes::new()).is_ok());
+        assert_eq!(accepted.count(), crate::config::BROADCAST_COUNT_MAX);
+        cluster.run_for(60 * SECOND);
+        let now = cluster.now;
+        cluster.engine(0).broadcast(now, Bytes::new()).unwrap();
+    }
+
+    #[test]
+    fn nodes_that_agree_exchange_digests_and_not_tables() {
+        let mut cluster = Cluster::formed(10, Role::Manager);
+        cluster.run_for(30 * SECOND);
+        let updates = |c: &Cluster| -> u64 {
+            c.engines.values().map(|e| e.stats().value(Counter::UpdatesSent)).sum()
+        };
+        let before = updates(&cluster);
+        cluster.run_for(60 * SECOND);
+        assert_eq!(updates(&cluster), before);
+    }
+
+    /// Datagrams wait in the socket while a process is stopped; here they are lost, which is worse.
+    #[test]
+    fn a_node_that_was_stopped_doubts_itself_first() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        let stopped = cluster.engines.remove(&5).unwrap();
+        cluster.run_for(5 * SECOND);
+        cluster.engines.insert(5, stopped);
+        let (now, events) = (cluster.now, cluster.events.len());
+        cluster.run_until(20 * SECOND, Cluster::is_full_mesh);
+        let own = &cluster.engines[&5];
+        assert_eq!(own.stats().value(Counter::Stalls), 1);
+        let wrong = cluster.events[events..].iter().filter(|(observer, event)| {
+            matches!(event, Event::Member(member)
+                if *observer == 5 && member.state == MemberState::Dead)
+        });
+        assert_eq!(wrong.count(), 0, "accused others after its own absence at {now:?}");
     }
 
     #[test]

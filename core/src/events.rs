@@ -1,10 +1,13 @@
 //! What the engine tells its host.
 
+use bytes::Bytes;
+
+use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Something the host may want to know. Taken with [`Engine::poll_event`](crate::Engine::poll_event).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// A member is new, changed its state, or came back as a new generation.
@@ -23,11 +26,39 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// A member's host changed the state that it attaches to its node.
+    State {
+        /// The member.
+        address: Address,
+        /// Its new state, whole.
+        state: Bytes,
+        /// When it was complete here.
+        at: Instant,
+    },
+    /// A member's host sent bytes to everybody. Each broadcast is delivered once; order is not kept.
+    Broadcast {
+        /// The member.
+        source: Address,
+        /// Its bytes.
+        payload: Bytes,
+        /// When they came.
+        at: Instant,
+    },
+    /// A job timed out, got stuck or changed hands.
+    Job(JobEvent),
     /// Peers said that this node failed, and it told them otherwise.
     Refuted {
         /// The incarnation that refutes.
         incarnation: Incarnation,
         /// When.
+        at: Instant,
+    },
+    /// This node was not run for so long that what it waited for proves nothing: it begins its
+    /// observations anew.
+    Stalled {
+        /// By how much it missed its deadline.
+        lasted: Duration,
+        /// When it noticed.
         at: Instant,
     },
     /// The goodbye has been sent: the host may close the socket.

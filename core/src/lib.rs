@@ -8,11 +8,14 @@ mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod id;
 #[cfg(unix)]
 pub mod io;
+pub mod jobs;
 mod membership;
 pub mod node;
 pub mod random;
+pub mod routing;
 pub mod stats;
 #[cfg(test)]
 mod testing;
@@ -25,6 +28,7 @@ pub use coordinate::{Coordinate, Rtt};
 pub use engine::{Engine, Member, Transmit};
 pub use error::{CommandError, ConfigError};
 pub use events::{Event, MemberEvent};
+pub use id::{JobId, WorkerId, WorkflowId};
 pub use node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 pub use stats::{Counter, Stats};
 pub use time::{Duration, Instant};

@@ -10,6 +10,7 @@ pub mod host;
 mod insider;
 pub mod network;
 mod queue;
+pub mod relay;
 pub mod report;
 pub mod simulation;
 pub mod swarm;

@@ -1,7 +1,8 @@
-//! The transport for systems without epoll and io_uring: plain non-blocking calls of the standard library.
+//! The transport for systems without epoll and io_uring: plain non-blocking calls of the standard
+//! library.
 //!
-//! It looks at every socket in turn and sleeps a millisecond when there was nothing, so it is neither fast
-//! nor frugal. It is there so that programs can be developed on such systems.
+//! It looks at every socket in turn and sleeps a millisecond when there was nothing, so it is
+//! neither fast nor frugal. It is there so that programs can be developed on such systems.
 
 use std::io;
 use std::net::UdpSocket;
@@ -100,8 +101,8 @@ impl Transport for Portable {
         None
     }
 
-    fn send_slot(&mut self) -> Option<&mut [u8]> {
-        Some(&mut self.outgoing)
+    fn send_slot(&mut self) -> &mut [u8] {
+        &mut self.outgoing
     }
 
     fn send(&mut self, token: Token, transmit: Transmit) {

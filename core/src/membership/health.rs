@@ -3,9 +3,24 @@
 //! A node whose probes fail although others reach the target, or that has to refute suspicions, is more
 //! likely slow itself. Its score lengthens its own timeouts and slows its own probing. Being probed says
 //! nothing about health and does not change the score.
+//!
+//! A node that was stopped altogether (SIGSTOP, a suspended machine, a starved thread) sees it from its own
+//! deadlines, which it meets far too late. What it was waiting for then proves nothing about others:
+//! it drops its open probes, gives suspects the lost time back, and doubts itself first.
 
+use super::probe::Purpose;
+use super::table::NONE;
+use super::{Context, Membership};
 use crate::config::HEALTH_SCORE_MAX;
+use crate::effects::Timer;
+use crate::events::Event;
+use crate::stats::Counter;
 use crate::time::Duration;
+
+/// What a stall adds to the score.
+const STALL_SCORE: u8 = 2;
+/// Meeting a deadline this much too late is a stall, whatever the probe interval.
+const STALL_MIN: Duration = Duration::from_millis(500);
 
 /// The local health score, 0 (well) to [`HEALTH_SCORE_MAX`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +51,41 @@ impl LocalHealth {
     /// A duration lengthened by the score.
     pub fn scale(self, duration: Duration) -> Duration {
         duration * self.multiplier()
+    }
+}
+
+impl Membership {
+    /// Notices that a deadline is met `lateness` too late and, if that is a stall, makes up for it.
+    pub(crate) fn note_lateness(&mut self, context: &mut Context, lateness: Duration) {
+        if lateness < STALL_MIN.max(context.config.probe_interval()) || self.is_leaving() {
+            return;
+        }
+        context.effects.count(Counter::Stalls);
+        context.effects.emit(Event::Stalled { lasted: lateness, at: context.now });
+        self.health.worsen(STALL_SCORE);
+        self.drop_own_probes(context);
+        for index in 0..self.table.active_count() {
+            let slot = self.table.active()[index];
+            let place = self.table.get(slot).suspicion;
+            if place != NONE {
+                let suspicion = self.suspicions.get_mut(place);
+                suspicion.extend(lateness);
+                context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
+            }
+        }
+    }
+
+    fn drop_own_probes(&mut self, context: &mut Context) {
+        for place in self.probes.open_places() {
+            let probe = self.probes.close(place);
+            context.effects.clear_timer(Timer::Probe(place));
+            if matches!(probe.purpose, Purpose::OnBehalf { .. }) {
+                continue;
+            }
+            if let Some(slot) = self.table.find(probe.target) {
+                self.table.get_mut(slot).is_probed = false;
+            }
+        }
     }
 }
 

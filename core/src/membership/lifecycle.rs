@@ -21,7 +21,7 @@ use super::table::{Identity, NONE, OWN_SLOT, Record};
 use super::{Context, Membership};
 use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
-use crate::node::{Incarnation, MemberState, Role};
+use crate::node::{Address, Incarnation, MemberState, Role};
 use crate::stats::Counter;
 use crate::time::Duration;
 use crate::wire::native::{Header, Message, Update, fingerprint};
@@ -178,7 +178,7 @@ impl Membership {
             return;
         }
         self.close_suspicion(context, slot);
-        context.tracker.forget(slot);
+        self.release(context, slot);
         self.table.get_mut(slot).confirmation_attempts = 0;
         self.table.set_state(slot, MemberState::Unconfirmed, context.now);
         self.announce(context, slot);
@@ -257,7 +257,7 @@ impl Membership {
 
     /// The member itself raised its incarnation: it lives.
     fn refuted(&mut self, context: &mut Context, slot: u32, incarnation: Incarnation) {
-        self.table.get_mut(slot).incarnation = incarnation;
+        self.table.set_incarnation(slot, incarnation);
         match self.table.get(slot).state {
             MemberState::Suspect => {
                 context.effects.count(Counter::SuspicionsRefuted);
@@ -276,9 +276,19 @@ impl Membership {
         }
     }
 
-    /// News of a member, from gossip or a table.
-    pub(crate) fn apply(&mut self, context: &mut Context, update: &Update) {
+    /// News of a member, from gossip or a table of `teller`.
+    pub(crate) fn apply(&mut self, context: &mut Context, update: &Update, teller: Address) {
         context.effects.count(Counter::UpdatesReceived);
+        self.apply_record(context, update);
+        if update.state_version > 0
+            && let Some(slot) = self.table.find(update.address)
+            && self.table.get(slot).generation == update.generation
+        {
+            self.note_state_version(context, slot, update.state_version, teller);
+        }
+    }
+
+    fn apply_record(&mut self, context: &mut Context, update: &Update) {
         if update.address == self.table.own().address {
             self.apply_to_self(context, update);
             return;
@@ -329,7 +339,7 @@ impl Membership {
             match update.state {
                 MemberState::Dead | MemberState::Left => self.forget(context, slot),
                 _ => {
-                    self.table.get_mut(slot).incarnation = update.incarnation;
+                    self.table.set_incarnation(slot, update.incarnation);
                     context.effects.change(slot);
                 }
             }
@@ -345,12 +355,12 @@ impl Membership {
                     self.refuted(context, slot, update.incarnation);
                 }
                 self.close_suspicion(context, slot);
-                self.table.get_mut(slot).incarnation = update.incarnation;
+                self.table.set_incarnation(slot, update.incarnation);
                 self.suspect(context, slot, update.accuser);
                 self.recheck(context, slot);
             }
             MemberState::Dead | MemberState::Left => {
-                self.table.get_mut(slot).incarnation = update.incarnation;
+                self.table.set_incarnation(slot, update.incarnation);
                 self.depart(context, slot, update.state);
             }
             MemberState::Removed => unreachable!("the parser refuses it"),
@@ -369,7 +379,7 @@ impl Membership {
             // A record of a run later than this one can only come from a clock that was set back before
             // this run began; one that no refutation can overcome from a clock that stood still, or
             // from a forger. Counting on from there keeps this node from being stale for ever.
-            self.table.get_mut(OWN_SLOT).generation.0 = update.generation.0.saturating_add(1);
+            self.table.succeed(update.generation);
         } else {
             let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
             if !is_accusation && leap == 0 {
@@ -377,7 +387,7 @@ impl Membership {
                 return;
             }
             self.health.worsen(u8::from(is_accusation));
-            self.table.get_mut(OWN_SLOT).incarnation = update.incarnation.next();
+            self.table.set_incarnation(OWN_SLOT, update.incarnation.next());
         }
         let incarnation = self.table.own().incarnation;
         context.effects.count(Counter::Refutations);
@@ -458,8 +468,15 @@ impl Membership {
         context.effects.emit(Event::Member(removed));
         context.effects.clear_timer(Timer::Member(slot));
         self.gossip.remove(slot);
-        context.tracker.forget(slot);
+        self.release(context, slot);
         context.effects.change(slot);
+    }
+
+    /// Clears what other parts know about a slot whose member is another now.
+    fn release(&mut self, context: &mut Context, slot: u32) {
+        context.tracker.forget(slot);
+        self.states.forget(slot);
+        self.broadcasts.forget(slot);
     }
 
     /// What a member's state waited for has come.

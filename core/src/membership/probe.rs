@@ -41,7 +41,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Probe {
     pub sequence: u32,
     pub target: Address,
-    purpose: Purpose,
+    pub purpose: Purpose,
     /// When it was written into its datagram; unset again when a second try makes the answer ambiguous.
     sent_at: Option<Instant>,
     has_helpers: bool,
@@ -91,7 +91,12 @@ impl Probes {
         Some(place)
     }
 
-    fn close(&mut self, place: u32) -> Probe {
+    /// The places of all open probes. Allocates, so it is for rare occasions.
+    pub fn open_places(&self) -> Vec<u32> {
+        (0..self.places.len() as u32).filter(|&place| self.places[place as usize].is_open).collect()
+    }
+
+    pub fn close(&mut self, place: u32) -> Probe {
         let probe = &mut self.places[place as usize];
         assert!(probe.is_open, "a probe ends once");
         probe.is_open = false;

@@ -110,6 +110,11 @@ impl Suspicion {
         }
     }
 
+    /// Gives the suspect time during which nobody listened.
+    pub fn extend(&mut self, lost: Duration) {
+        self.started += lost;
+    }
+
     pub fn deadline(&self) -> Instant {
         self.started + self.terms.time(usize::from(self.accuser_count) - 1)
     }

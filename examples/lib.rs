@@ -1,0 +1,1 @@
+//! The examples of this package stand in the files beside this one; there is no library.
