@@ -660,6 +660,7 @@ mod tests {
             recipient_generation: Generation(0),
             subject: Address::UNSPECIFIED,
             parameter: 0,
+            state_version: 0,
         };
         let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };
         let mut buffer = vec![0; DATAGRAM_SIZE_MAX];
@@ -683,6 +684,7 @@ mod tests {
             health_score: 0,
             datacenter: config.datacenter,
             accuser: 5,
+            state_version: 0,
         }
     }
 

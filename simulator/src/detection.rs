@@ -179,7 +179,7 @@ impl Run {
     fn run_until(&mut self, end: Instant) {
         while self.simulation.step(end).is_some() {
             for observation in self.simulation.observations() {
-                let Event::Member(event) = observation.event else { continue };
+                let Event::Member(event) = &observation.event else { continue };
                 let (observer, subject) = (observation.observer, host_at(event.address));
                 self.mesh.note(observer, subject, event.state.is_active());
                 if event.state != MemberState::Dead {

@@ -100,6 +100,7 @@ impl Insider {
             recipient_generation,
             subject: address_of(subject),
             parameter: self.random.next_u64() as u32 >> self.random.below(32),
+            state_version: self.lie_about_state(),
         }
     }
 
@@ -123,7 +124,13 @@ impl Insider {
             health_score: self.random.below(256) as u8,
             datacenter: "east".parse().expect("a plain word is a name"),
             accuser: self.random.next_u64() as u32,
+            state_version: self.lie_about_state(),
         }
+    }
+
+    /// Mostly none: every version that is named is asked for.
+    fn lie_about_state(&mut self) -> u32 {
+        [0, 0, 0, 1, 900][self.random.below(5) as usize]
     }
 
     fn coordinate(&mut self) -> Coordinate {

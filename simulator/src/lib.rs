@@ -2,12 +2,14 @@
 //! one machine.
 #![deny(unsafe_code)]
 
+pub mod accuracy;
 pub mod checkers;
 pub mod clock;
 pub mod detection;
 pub mod faults;
 pub mod host;
 mod insider;
+pub mod matrix;
 pub mod network;
 mod queue;
 pub mod relay;

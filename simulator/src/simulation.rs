@@ -21,7 +21,7 @@ const ARCHIVE_CAPACITY: usize = 512;
 const ARCHIVE_SHARE: u32 = 16;
 
 /// What a node told its host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Observation {
     /// The true time.
     pub at: Instant,

@@ -202,7 +202,7 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::jobs::{DatacenterTarget, JobEvent, TimeoutReason};
+    use crate::jobs::{DatacenterTarget, JobEvent};
     use crate::node::MemberState;
     use crate::testing::{Cluster, address, config};
     use crate::time::Duration;

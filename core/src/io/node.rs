@@ -516,10 +516,10 @@ impl Node {
     pub fn stop(self) {}
 
     /// Runs a command on the node's thread and waits for the engine's answer.
-    fn command(
+    fn command<T: Send + 'static>(
         &self,
-        command: impl FnOnce(&mut Engine, Instant) -> Result<(), CommandError> + Send + 'static,
-    ) -> Result<(), NodeError> {
+        command: impl FnOnce(&mut Engine, Instant) -> Result<T, CommandError> + Send + 'static,
+    ) -> Result<T, NodeError> {
         let (reply, answer) = sync_channel(1);
         let task = Box::new(move |engine: &mut Engine, now| {
             let _ = reply.send(command(engine, now));
@@ -611,7 +611,7 @@ mod tests {
                 clock::now() - start
             });
             std::thread::sleep(Duration::from_millis(20));
-            let answer = nodes[0].command(|_, _| panic!("on purpose, by a test"));
+            let answer = nodes[0].command::<()>(|_, _| panic!("on purpose, by a test"));
             assert_eq!(answer, Err(NodeError::Stopped));
             assert!(waiting.join().unwrap() < Duration::from_secs(10));
         });

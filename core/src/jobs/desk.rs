@@ -25,7 +25,7 @@ impl JobDesk {
         seed: u64,
         now: Instant,
     ) -> Result<JobDesk, ConfigError> {
-        let config = config.clone();
+        let config = *config;
         Ok(match role {
             Role::Gate => JobDesk::Gate(Box::new(GateJobTracker::new(config, seed, now)?)),
             Role::Manager => JobDesk::Manager(Box::new(JobTracker::new(config, seed, now)?)),

@@ -210,8 +210,12 @@ impl Membership {
                 context.effects.change(OWN_SLOT);
             }
             Ok(()) => {}
-            Err(Refusal::Coordinate) => context.effects.count(Counter::CoordinatesRefused),
-            Err(Refusal::RoundTrip) => context.effects.count(Counter::RoundTripsRefused),
+            Err(Refusal::Coordinate | Refusal::Dimension | Refusal::Contradiction) => {
+                context.effects.count(Counter::CoordinatesRefused);
+            }
+            Err(Refusal::RoundTrip | Refusal::Time | Refusal::Rate) => {
+                context.effects.count(Counter::RoundTripsRefused);
+            }
         }
     }
 
