@@ -301,7 +301,7 @@ impl<'a> Swarm<'a> {
             return;
         }
         for index in 0..self.simulation.observations().len() {
-            let observation = self.simulation.observations()[index];
+            let observation = self.simulation.observations()[index].clone();
             self.tell(|_| {
                 format!("node {} {}", observation.observer, event_text(&observation.event))
             });
