@@ -301,8 +301,8 @@ impl<'a> Swarm<'a> {
             return;
         }
         for index in 0..self.simulation.observations().len() {
-            let observation = self.simulation.observations()[index];
-            self.tell(|_| {
+            self.tell(|swarm| {
+                let observation = &swarm.simulation.observations()[index];
                 format!("node {} {}", observation.observer, event_text(&observation.event))
             });
         }
