@@ -162,7 +162,9 @@ impl Engine {
         let (membership, mut context) = self.split();
         let lateness = context.now.saturating_since(due);
         membership.note_lateness(&mut context, lateness);
-        while let Some(timer) = self.effects.expired_timer(self.now) {
+        while !self.membership.is_gone()
+            && let Some(timer) = self.effects.expired_timer(self.now)
+        {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
@@ -466,6 +468,24 @@ mod tests {
         cluster.run_for(30 * SECOND);
         assert!(cluster.all_see(2, MemberState::Left));
         assert_eq!(cluster.seen(2, MemberState::Dead), 0);
+    }
+
+    #[test]
+    fn nothing_is_told_after_the_goodbye_even_when_timers_come_late() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.kill(3);
+        cluster.run_until(4 * SECOND, |c| c.state(2, 3) == Some(MemberState::Suspect));
+        let mut now = cluster.now;
+        let engine = cluster.engine(2);
+        engine.leave(now).unwrap();
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        for pause in [0, 100, 100, 60_000] {
+            now += Duration::from_millis(pause);
+            engine.handle_timeout(now);
+            while engine.poll_transmit(now, &mut buffer).is_some() {}
+        }
+        let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
+        assert!(matches!(events.last(), Some(Event::Left { .. })), "{events:?}");
     }
 
     /// In the Python node being probed counts as an accusation.
