@@ -789,6 +789,25 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_an_earlier_start_in_the_same_generation_is_not_taken_for_a_new_one() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        for fill in 1..=3 {
+            let now = cluster.now;
+            cluster.engine(3).set_state(now, vec![fill; 5].into()).unwrap();
+            cluster.run_for(3 * SECOND);
+        }
+        assert!((0..3).all(|n| state_of(&cluster.engines[&n], 3) == Some(&[3; 5])));
+        cluster.kill(3);
+        cluster.start(3, config(3));
+        cluster.run_for(SECOND);
+        let now = cluster.now;
+        cluster.engine(3).set_state(now, vec![9; 5].into()).unwrap();
+        cluster.run_until(20 * SECOND, |c| {
+            c.is_full_mesh() && (0..3).all(|n| state_of(&c.engines[&n], 3) == Some(&[9; 5]))
+        });
+    }
+
+    #[test]
     fn hearsay_of_a_peer_that_nobody_heard_is_not_passed_on() {
         let mut cluster = Cluster::formed(4, Role::Manager);
         let mut stranger = Engine::new(config(9), 1, cluster.now).unwrap();
