@@ -18,6 +18,7 @@
 //! round trip, both of which the node measures itself.
 
 use super::config::VivaldiConfig;
+use super::guard;
 use super::lanes::{LANE_COUNT, Lanes, Place, Pull, Width};
 use super::quality;
 use super::springs::Springs;
@@ -34,9 +35,6 @@ const SURPRISE_MAX: f64 = 3.0;
 const FIRST_SAMPLES: u64 = 20;
 /// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
 const LIMIT_HEAT: f64 = 2.0;
-/// The usual mismatch counts as at least this share of the usual round trip. A small network fits
-/// perfectly, and must not take the next change of a path for a lie.
-const SCALE_SHARE_MIN: f64 = 0.01;
 /// The least limit, in seconds: no clock is finer.
 const LIMIT_SECONDS_MIN: f64 = 1e-6;
 /// A contradiction is wrong by at least this share of the round trip.
@@ -45,8 +43,9 @@ const CONTRADICTION_SHARE_MIN: f64 = 0.5;
 /// in balance when three samples in a hundred are above.
 const SIGMA_GROWTH: f64 = 1.1;
 const SIGMA_SHRINKAGE: f64 = 0.997;
-/// The most it grows to, as a multiple of what is configured.
-const SIGMA_FACTOR_MAX: f64 = 10.0;
+/// Between which numbers it stays.
+const SIGMA_COUNT_MIN: f64 = 0.5;
+const SIGMA_COUNT_MAX: f64 = 10.0;
 /// Share of one sample in the running error of a new node. (Vivaldi: `c_e`.)
 const ERROR_GAIN_START: f64 = 0.25;
 /// A relative error beyond this means the node is misplaced, and heats it up again.
@@ -80,8 +79,8 @@ pub(super) struct Vivaldi {
     /// The usual round trip in seconds.
     typical: f64,
     sample_count: u64,
-    /// How many sigmas the upper bound lies above the estimate.
-    sigma_factor: f64,
+    /// How many sigmas the upper bound of a prediction lies above it.
+    sigma_count: f64,
     /// [`VivaldiConfig::gravity_radius_seconds`] as a share of the distance per second of distance.
     gravity: f32,
     width: Width,
@@ -101,7 +100,7 @@ impl Vivaldi {
             scale: 0.0,
             typical: 0.0,
             sample_count: 0,
-            sigma_factor: 2.0,
+            sigma_count: config.sigma_count,
             gravity: (1.0 / config.gravity_radius_seconds.powi(2)) as f32,
             width: Width::detect(),
         }
@@ -122,8 +121,8 @@ impl Vivaldi {
     }
 
     /// How many sigmas the upper bound of a prediction lies above it.
-    pub(super) fn sigma_factor(&self) -> f64 {
-        self.sigma_factor
+    pub(super) fn sigma_count(&self) -> f64 {
+        self.sigma_count
     }
 
     /// The usual round trip, in seconds.
@@ -168,7 +167,7 @@ impl Vivaldi {
 
     /// The usual mismatch as limits see it, in seconds.
     fn limit_scale(&self) -> f64 {
-        greater(self.scale, SCALE_SHARE_MIN * self.typical)
+        guard::limit_scale(self.scale, self.typical)
     }
 
     /// Moves the node by one sample whose spring hangs already, and gives its mismatch in seconds.
@@ -258,9 +257,10 @@ impl Vivaldi {
     fn learn_sigma(&mut self, sample: &Sample, mismatch: f64) {
         let predicted = sample.round_trip - mismatch;
         let sigma = predicted * (self.published.error + sample.peer_error);
-        let is_above = mismatch > self.sigma_factor * sigma;
+        let is_above = mismatch > self.sigma_count * sigma;
         let factor = if is_above { SIGMA_GROWTH } else { SIGMA_SHRINKAGE };
-        self.sigma_factor = smaller(greater(self.sigma_factor * factor, 0.5), SIGMA_FACTOR_MAX);
+        self.sigma_count =
+            smaller(greater(self.sigma_count * factor, SIGMA_COUNT_MIN), SIGMA_COUNT_MAX);
     }
 
     /// Keeps height and adjustment together within their range. Adjustments wait until the vector has
