@@ -169,8 +169,8 @@ trait Row:
 #[inline(always)]
 fn difference<R: Row>(origin: &Origin, peers: &Block) -> [R; DIMENSIONS] {
     let mut difference = [R::splat(0.0); DIMENSIONS];
-    for d in 0..DIMENSIONS {
-        difference[d] = R::splat(origin.vector[d]) - R::load(&peers.vector[d]);
+    for ((row, &own), peers) in difference.iter_mut().zip(&origin.vector).zip(&peers.vector) {
+        *row = R::splat(own) - R::load(peers);
     }
     difference
 }
@@ -258,8 +258,8 @@ fn relax_body<R: Row>(
     let (mut along, mut force, mut weight, mismatch) = strain::<R>(place, first, pull);
     if let Some(second) = second {
         let (more_along, more_force, more_weight, _) = strain::<R>(place, second, pull);
-        for d in 0..DIMENSIONS {
-            along[d] = along[d] + more_along[d];
+        for (row, more) in along.iter_mut().zip(more_along) {
+            *row = *row + more;
         }
         force = force + more_force;
         weight = weight + more_weight;
