@@ -50,9 +50,8 @@ const SIGMA_COUNT_MAX: f64 = 10.0;
 const ERROR_GAIN_START: f64 = 0.25;
 /// A relative error beyond this means the node is misplaced, and heats it up again.
 const ERROR_MISPLACED: f64 = 0.5;
-/// Above this heat a node takes two steps in turn where a settled one takes both at once: that spreads a
-/// new network out faster.
-const HEAT_TWO_STEPS: f64 = 0.05;
+/// Above this heat a node takes a second step with every sample, along springs whose turn it is.
+const HEAT_TWO_STEPS: f64 = 0.01;
 /// Heat below this is none. Numbers next to zero are slow to compute with.
 const HEAT_MIN: f64 = 1e-4;
 
@@ -183,15 +182,11 @@ impl Vivaldi {
             self.typical = sample.round_trip;
         }
         let pull = self.pull(config);
-        let (newest, next) = springs.pair(sample.spring);
-        let mismatches = if self.heat > HEAT_TWO_STEPS {
-            let mismatches = self.width.relax(&mut self.place, newest, None, &pull);
+        let mismatches = self.width.relax(&mut self.place, springs.block_of(sample.spring), &pull);
+        if self.heat > HEAT_TWO_STEPS {
             self.settle(config);
-            self.width.relax(&mut self.place, next.unwrap_or(newest), None, &pull);
-            mismatches
-        } else {
-            self.width.relax(&mut self.place, newest, next, &pull)
-        };
+            self.width.relax(&mut self.place, springs.next_block(), &pull);
+        }
         self.settle(config);
         let mismatch = f64::from(mismatches.0[usize::from(sample.spring) % LANE_COUNT]);
         self.learn(config, sample, mismatch);
