@@ -227,7 +227,7 @@ impl Tracker {
                     distrust.count(contradicts, threshold);
                     return Err(Refusal::Contradiction);
                 }
-                let sample = Sample { round_trip, peer_error: peer.error, spring };
+                let sample = Sample { peer, round_trip, spring };
                 let mismatch = vivaldi.update(config, &mut self.springs, &sample);
                 let contradicts = vivaldi.is_contradiction(config, mismatch, round_trip);
                 distrust.count(contradicts, threshold);
@@ -432,7 +432,7 @@ impl Tracker {
             return Err(Refusal::Coordinate);
         }
         match &mut self.model {
-            Model::Native(vivaldi) => vivaldi.restore(snapshot),
+            Model::Native(vivaldi) => vivaldi.restore(&self.config, snapshot),
             Model::Hyperscale(hyperscale) => {
                 hyperscale.set(snapshot.coordinate, snapshot.sample_count);
             }

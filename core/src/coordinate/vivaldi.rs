@@ -19,11 +19,14 @@
 
 use super::config::VivaldiConfig;
 use super::guard;
-use super::lanes::{LANE_COUNT, Lanes, Place, Pull, Width};
+use super::lanes::{Lanes, Place, Pull, Width};
 use super::quality;
 use super::springs::Springs;
 use super::tracker::Snapshot;
-use super::{COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, greater, length, smaller};
+use super::{
+    COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, EUCLIDEAN_SHARE_MIN,
+    PREDICTION_SECONDS_MIN, greater, length, smaller,
+};
 use crate::random::Random;
 
 /// How far from the origin a node starts, in seconds. Any direction will do, but all nodes must not
@@ -33,10 +36,14 @@ const START_SECONDS: f64 = 1e-5;
 const SURPRISE_MAX: f64 = 3.0;
 /// Samples until that applies: before, there is no average worth the name.
 const FIRST_SAMPLES: u64 = 20;
+/// The most samples that a snapshot may claim: more cannot be taken in a lifetime.
+const SAMPLE_COUNT_MAX: u64 = 1 << 40;
 /// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
 const LIMIT_HEAT: f64 = 2.0;
 /// The least limit, in seconds: no clock is finer.
 const LIMIT_SECONDS_MIN: f64 = 1e-6;
+/// The least usual mismatch, in seconds. Numbers next to zero are slow to compute with.
+const SCALE_SECONDS_MIN: f64 = 1e-9;
 /// A contradiction is wrong by at least this share of the round trip.
 const CONTRADICTION_SHARE_MIN: f64 = 0.5;
 /// How the number of sigmas grows with a sample above the upper bound and shrinks with one below:
@@ -52,16 +59,15 @@ const ERROR_GAIN_START: f64 = 0.25;
 const ERROR_MISPLACED: f64 = 0.5;
 /// Above this heat a node takes a second step with every sample, along springs whose turn it is.
 const HEAT_TWO_STEPS: f64 = 0.01;
-/// Heat below this is none. Numbers next to zero are slow to compute with.
+/// Heat below this is none, for the same reason.
 const HEAT_MIN: f64 = 1e-4;
 
 /// One measured round trip.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(super) struct Sample<'a> {
+    pub peer: &'a Coordinate,
     /// In seconds.
     pub round_trip: f64,
-    /// The error that the peer admits to.
-    pub peer_error: f64,
     /// Where its spring hangs.
     pub spring: u16,
 }
@@ -90,7 +96,7 @@ impl Vivaldi {
     /// dimensions come into use.
     pub(super) fn new(config: &VivaldiConfig, random: &mut Random) -> Vivaldi {
         let vector = random_direction(random).map(|component| component * START_SECONDS);
-        let height = config.height_seconds_min;
+        let (height, radius) = (config.height_seconds_min, config.gravity_radius_seconds);
         let published = Coordinate { vector, height, adjustment: 0.0, error: ERROR_MAX };
         Vivaldi {
             place: place_of(&published),
@@ -100,7 +106,7 @@ impl Vivaldi {
             typical: 0.0,
             sample_count: 0,
             sigma_count: config.sigma_count,
-            gravity: (1.0 / config.gravity_radius_seconds.powi(2)) as f32,
+            gravity: (1.0 / (radius * radius)) as f32,
             width: Width::detect(),
         }
     }
@@ -135,19 +141,31 @@ impl Vivaldi {
 
     /// Puts the node where it was before a restart. The larger its error was, the readier it is to
     /// move again.
-    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        self.published = snapshot.coordinate;
-        self.place = place_of(&snapshot.coordinate);
+    pub(super) fn restore(&mut self, config: &VivaldiConfig, snapshot: &Snapshot) {
+        let mut coordinate = snapshot.coordinate;
+        if coordinate.adjustment > 0.0 {
+            // This profile has none above zero: it belongs to the height.
+            let offset = smaller(coordinate.offset(), COMPONENT_SECONDS_MAX);
+            coordinate.height = greater(offset, config.height_seconds_min);
+            coordinate.adjustment = 0.0;
+        }
+        self.published = coordinate;
+        self.place = place_of(&coordinate);
         self.scale = snapshot.mismatch_seconds;
         self.typical = snapshot.round_trip_seconds;
-        self.sample_count = snapshot.sample_count;
-        self.heat = (snapshot.coordinate.error / ERROR_MISPLACED).min(1.0);
+        // Without the usual round trip, its average has to begin anew.
+        let is_usual = self.typical > 0.0;
+        self.sample_count = if is_usual { snapshot.sample_count.min(SAMPLE_COUNT_MAX) } else { 0 };
+        self.heat = smaller(coordinate.error / ERROR_MISPLACED, 1.0);
     }
 
-    /// How far a measured round trip lies above the prediction, in seconds. For peers that are not
-    /// listened to: for the others [`Vivaldi::update`] finds it out on the way.
+    /// How far a measured round trip lies above the prediction from the inner place, in seconds.
     pub(super) fn mismatch(&self, peer: &Coordinate, round_trip: f64) -> f64 {
-        round_trip - self.published.distance(peer)
+        let inner = &self.place.inner.0;
+        let euclidean = length(&std::array::from_fn(|d| f64::from(inner[d]) - peer.vector[d]));
+        let adjusted = euclidean + (f64::from(self.place.offset) + peer.offset());
+        let least = greater(EUCLIDEAN_SHARE_MIN * euclidean, PREDICTION_SECONDS_MIN);
+        round_trip - greater(adjusted, least)
     }
 
     /// Whether a mismatch is one that no spring of a settled node has.
@@ -182,13 +200,13 @@ impl Vivaldi {
             self.typical = sample.round_trip;
         }
         let pull = self.pull(config);
-        let mismatches = self.width.relax(&mut self.place, springs.block_of(sample.spring), &pull);
+        let mismatch = self.mismatch(sample.peer, sample.round_trip);
         if self.heat > HEAT_TWO_STEPS {
+            self.width.relax(&mut self.place, springs.block_of(sample.spring), &pull);
             self.settle(config);
-            self.width.relax(&mut self.place, springs.next_block(), &pull);
         }
+        self.width.relax(&mut self.place, springs.next_block(), &pull);
         self.settle(config);
-        let mismatch = f64::from(mismatches.0[usize::from(sample.spring) % LANE_COUNT]);
         self.learn(config, sample, mismatch);
         self.publish(config, f64::from(pull.publish_share));
         mismatch
@@ -198,13 +216,13 @@ impl Vivaldi {
     fn pull(&self, config: &VivaldiConfig) -> Pull {
         let towards = |cold: f64, hot: f64| cold + self.heat * (hot - cold);
         let limit = towards(1.0, 1.0 + LIMIT_HEAT) * config.limit_factor * self.limit_scale();
-        let limit = smaller(greater(limit, LIMIT_SECONDS_MIN), config.limit_seconds_max);
+        let limit = greater(limit, LIMIT_SECONDS_MIN);
         Pull {
             gain: towards(config.gain, config.gain_start) as f32,
             error: self.published.error as f32,
             stiffness_scale: self.typical.sqrt() as f32,
             evenness: self.heat as f32,
-            limit: limit as f32,
+            limit: smaller(limit, config.limit_seconds_max) as f32,
             cutoff: (config.cutoff_factor * limit) as f32,
             gravity: self.gravity,
             publish_share: towards(config.publish_share, 1.0) as f32,
@@ -216,7 +234,8 @@ impl Vivaldi {
     pub(super) fn learn_scale(&mut self, config: &VivaldiConfig, mismatch: f64) {
         let mismatch = mismatch.abs();
         let bounded = smaller(mismatch, SURPRISE_MAX * self.limit_scale());
-        self.scale += config.error_gain * (bounded - self.scale);
+        let scale = self.scale + config.error_gain * (bounded - self.scale);
+        self.scale = greater(scale, SCALE_SECONDS_MIN);
     }
 
     /// Learns from one sample how wrong predictions are.
@@ -227,10 +246,11 @@ impl Vivaldi {
         let gain = config.error_gain + heat * greater(ERROR_GAIN_START - config.error_gain, 0.0);
 
         let error = self.published.error;
-        let confidence = error / (error + sample.peer_error);
+        // As with springs, no peer counts as surer than this node.
+        let confidence = smaller(2.0 * error / (error + sample.peer.error), 1.0);
         let surprise = mismatch / sample.round_trip;
         let surprise = smaller(smaller(surprise, SURPRISE_MAX * error + 0.05), ERROR_MAX);
-        let error = error + 2.0 * gain * confidence * (surprise - error);
+        let error = error + gain * confidence * (surprise - error);
         self.published.error = smaller(greater(error, config.error_min), ERROR_MAX);
 
         self.sample_count += 1;
@@ -251,7 +271,7 @@ impl Vivaldi {
     /// Adapts the number of sigmas to how often samples lie above their upper bound.
     fn learn_sigma(&mut self, sample: &Sample, mismatch: f64) {
         let predicted = sample.round_trip - mismatch;
-        let sigma = predicted * (self.published.error + sample.peer_error);
+        let sigma = predicted * (self.published.error + sample.peer.error);
         let is_above = mismatch > self.sigma_count * sigma;
         let factor = if is_above { SIGMA_GROWTH } else { SIGMA_SHRINKAGE };
         self.sigma_count =

@@ -204,6 +204,32 @@ fn a_broken_snapshot_changes_nothing() {
 }
 
 #[test]
+fn a_node_goes_on_from_any_snapshot_that_is_taken() {
+    let extreme = [-COMPONENT_SECONDS_MAX, 0.0, COMPONENT_SECONDS_MAX];
+    for (adjustment, seconds) in extreme.into_iter().flat_map(|a| extreme.map(|s| (a, s.abs()))) {
+        let mut cluster = Cluster::settled(8, 8);
+        let snapshot = Snapshot {
+            coordinate: Coordinate { height: seconds, ..at(seconds, 0.0, adjustment) },
+            mismatch_seconds: seconds,
+            round_trip_seconds: seconds,
+            sample_count: u64::MAX,
+        };
+        cluster.trackers[0].restore(&snapshot).unwrap();
+        assert!(cluster.trackers[0].coordinate().is_valid());
+        for _ in 0..300 {
+            cluster.now += Duration::from_secs(1);
+            let to = 1 + cluster.random.below(7) as usize;
+            let told = *cluster.trackers[to].coordinate();
+            let round_trip = cluster.round_trip(0, to);
+            let _ = cluster.probe(0, to, &told, round_trip);
+        }
+        let truth = cluster.places[0].distance(&cluster.places[3]);
+        let wrong = (cluster.predicted(0, 3) - truth).abs() / truth;
+        assert!(wrong < 0.3, "{snapshot:?}: {wrong}");
+    }
+}
+
+#[test]
 fn metrics_tell_updates_errors_and_convergence() {
     let cluster = Cluster::settled(20, 6);
     let metrics = cluster.trackers[3].metrics();
