@@ -98,7 +98,7 @@ impl Default for VivaldiConfig {
             limit_factor: 0.7,
             limit_seconds_max: 0.2,
             cutoff_factor: 5.0,
-            spring_capacity: 256,
+            spring_capacity: 128,
             height_seconds_min: 1e-6,
             adjustment_share_max: 0.2,
             adjustment_after: 100,
