@@ -5,10 +5,10 @@
 
 use crate::address::shoal_address;
 use crate::call::{Failure, array, fixed_text, guarded};
+use crate::growth::{self, Growing};
 use crate::member::{SHOAL_DATACENTER_SIZE, SHOAL_ROLE_MANAGER};
 use crate::status::{
-    SHOAL_INVALID_SECRET_COUNT, SHOAL_INVALID_SETTING, SHOAL_INVALID_STRUCT_SIZE,
-    SHOAL_NULL_POINTER, SHOAL_OK, of_config_error, shoal_status,
+    SHOAL_INVALID_SECRET_COUNT, SHOAL_INVALID_SETTING, of_config_error, shoal_status,
 };
 use shoal_core::config::{self, SECRET_COUNT_MAX};
 use shoal_core::io::BackendChoice;
@@ -34,11 +34,6 @@ pub const SHOAL_DATAGRAM_SIZE_MAX: usize = 1400;
 const _: () = assert!(SHOAL_SECRET_COUNT_MAX == SECRET_COUNT_MAX);
 const _: () = assert!(SHOAL_SEED_COUNT_MAX == config::SEED_COUNT_MAX);
 const _: () = assert!(SHOAL_DATAGRAM_SIZE_MAX == config::DATAGRAM_SIZE_MAX);
-
-/// The `struct_size` of the first published header: nothing smaller can be meant.
-const SIZE_FIRST: usize = offset_of!(shoal_config, reserved) + 4;
-/// A header that is newer than this library may have added this much at most.
-const SIZE_MAX: usize = size_of::<shoal_config>() + 512;
 
 /// A shared secret, from which the datagram keys are derived. All nodes of a cluster need a
 /// common one.
@@ -137,38 +132,25 @@ pub unsafe extern "C" fn shoal_config_init_sized(
     config: *mut shoal_config,
     struct_size: usize,
 ) -> shoal_status {
-    guarded(|| {
-        if config.is_null() {
-            return Err(Failure::new(SHOAL_NULL_POINTER, "config is NULL"));
-        }
-        check_size(struct_size)?;
-        let defaults = shoal_config { struct_size, ..defaults() };
-        let known = struct_size.min(size_of::<shoal_config>());
-        // SAFETY: the program's structure has `struct_size` bytes; what this library does not
-        // know of it becomes zero, the rest is copied from a whole structure.
-        unsafe {
-            config.cast::<u8>().write_bytes(0, struct_size);
-            config.cast::<u8>().copy_from_nonoverlapping((&raw const defaults).cast(), known);
-        }
-        Ok(SHOAL_OK)
-    })
+    // SAFETY: `config` has `struct_size` bytes.
+    guarded(|| unsafe { growth::init(config, struct_size) })
 }
 
-/// Fills in every default of the first published `shoal_config`. For callers without a
-/// preprocessor; C and C++ get the macro of this name.
+/// Fills in every default of the first published `shoal_config`. For callers without a preprocessor; C
+/// and C++ get the macro of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_config_init(config: *mut shoal_config) -> shoal_status {
     // SAFETY: no published structure is smaller.
-    unsafe { shoal_config_init_sized(config, SIZE_FIRST) }
+    guarded(|| unsafe { growth::init(config, shoal_config::SIZE_FIRST) })
 }
 
-fn check_size(struct_size: usize) -> Result<(), Failure> {
-    let aligned = struct_size.is_multiple_of(align_of::<shoal_config>());
-    if aligned && (SIZE_FIRST..=SIZE_MAX).contains(&struct_size) {
-        return Ok(());
+// SAFETY: it begins with its size; pointers, integers and floats have no forbidden pattern.
+unsafe impl Growing for shoal_config {
+    const SIZE_FIRST: usize = offset_of!(shoal_config, reserved) + size_of::<u32>();
+
+    fn defaults() -> shoal_config {
+        defaults()
     }
-    let detail = format!("struct_size is {struct_size}; call shoal_config_init first");
-    Err(Failure::new(SHOAL_INVALID_STRUCT_SIZE, detail))
 }
 
 /// The engine's own defaults, so that they are written down once.
@@ -209,33 +191,6 @@ fn defaults() -> shoal_config {
         state_size_max: config.state_size_max,
         reserved: 0,
     }
-}
-
-/// The program's structure, whatever its age, as this library's.
-///
-/// # Safety
-/// `config` is NULL or points to as many bytes as its first field says.
-pub(crate) unsafe fn read_config(config: *const shoal_config) -> Result<shoal_config, Failure> {
-    if config.is_null() {
-        return Err(Failure::new(SHOAL_NULL_POINTER, "config is NULL"));
-    }
-    // SAFETY: every version of the structure begins with its size.
-    let struct_size = unsafe { (&raw const (*config).struct_size).read() };
-    check_size(struct_size)?;
-    let known = struct_size.min(size_of::<shoal_config>());
-    let mut complete = defaults();
-    // SAFETY: the structure has `struct_size` bytes, and every pattern of bytes is a
-    // `shoal_config`.
-    let newer = unsafe {
-        let source = config.cast::<u8>();
-        (&raw mut complete).cast::<u8>().copy_from_nonoverlapping(source, known);
-        std::slice::from_raw_parts(source.add(known), struct_size - known)
-    };
-    if newer.iter().any(|&byte| byte != 0) {
-        let detail = "a setting of a newer header is used; update the library";
-        return Err(Failure::new(SHOAL_INVALID_STRUCT_SIZE, detail));
-    }
-    Ok(complete)
 }
 
 impl shoal_config {
@@ -375,38 +330,6 @@ mod tests {
         let own = Config::new("127.0.0.1:9000".parse().unwrap(), Secret::new(SECRET).unwrap());
         assert_eq!(format!("{read:?}"), format!("{own:?}"));
         read.check().unwrap();
-    }
-
-    #[test]
-    fn structures_of_another_age_are_understood() {
-        #[repr(C)]
-        struct Newer(shoal_config, [u64; 2]);
-        let mut newer = Newer(shoal_config { struct_size: 0, ..defaults() }, [7; 2]);
-        // SAFETY: the structure has the size that is passed.
-        unsafe {
-            let pointer = (&raw mut newer).cast();
-            assert_eq!(shoal_config_init_sized(pointer, size_of::<Newer>()), SHOAL_OK);
-            assert_eq!((newer.0.struct_size, newer.1), (size_of::<Newer>(), [0; 2]));
-            newer.0.gossip_fanout = 9;
-            assert_eq!(read_config((&raw const newer).cast()).unwrap().gossip_fanout, 9);
-            newer.1[1] = 1;
-            read_config((&raw const newer).cast()).unwrap_err();
-        }
-    }
-
-    #[test]
-    fn impossible_sizes_are_refused() {
-        let mut config = defaults();
-        for struct_size in [0, 1, 8, SIZE_FIRST - 8, SIZE_MAX + 8, usize::MAX, usize::MAX - 7] {
-            config.struct_size = struct_size;
-            // SAFETY: the structure is not read beyond its first field.
-            unsafe {
-                read_config(&config).unwrap_err();
-                let status = shoal_config_init_sized(&mut config, struct_size);
-                assert_eq!(status, SHOAL_INVALID_STRUCT_SIZE);
-            }
-        }
-        assert_eq!(SIZE_FIRST, size_of::<shoal_config>(), "until a field is added");
     }
 
     #[test]

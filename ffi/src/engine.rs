@@ -10,9 +10,9 @@
 use crate::address::shoal_address;
 use crate::call::{Failure, Health, Outcome, array, guarded_with_detail, required};
 use crate::config::{
-    SHOAL_DATAGRAM_SIZE_MAX, SHOAL_SEED_COUNT_MAX, read_config, read_secrets, shoal_config,
-    shoal_secret,
+    SHOAL_DATAGRAM_SIZE_MAX, SHOAL_SEED_COUNT_MAX, read_secrets, shoal_config, shoal_secret,
 };
+use crate::growth;
 use crate::member::{
     SHOAL_BROADCAST_SIZE_MAX, counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member,
     shoal_rtt, write_list,
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn shoal_engine_new(
     let work = || {
         let target = required(engine, "engine")?;
         // SAFETY: `config` is as its first field says, and its secrets are readable.
-        let config = unsafe { read_config(config)?.engine_config()? };
+        let config = unsafe { growth::read(config)?.engine_config()? };
         let engine = Engine::new(config, seed, Instant::from_nanos(now_ns))
             .map_err(|error| Failure::new(of_config_error(&error), error.to_string()))?;
         let handle = Box::new(shoal_engine { health: Health::default(), engine });

@@ -54,6 +54,7 @@ pub mod call;
 pub mod config;
 pub mod coordinate;
 pub mod engine;
+mod growth;
 pub mod member;
 pub mod node;
 pub mod status;

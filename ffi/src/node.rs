@@ -4,10 +4,9 @@
 
 use crate::address::shoal_address;
 use crate::call::{Failure, Health, Outcome, copy_text, guarded_with_detail, required};
-use crate::config::{
-    read_backend, read_config, read_processor, read_secrets, shoal_config, shoal_secret,
-};
+use crate::config::{read_backend, read_processor, read_secrets, shoal_config, shoal_secret};
 use crate::engine::{give, read_seeds};
+use crate::growth;
 use crate::member::{
     counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member, shoal_rtt, write_list,
 };
@@ -334,7 +333,7 @@ unsafe fn start(
     let target = required(target, "node")?;
     // SAFETY: by the contract of this function.
     let (config, engine_config) = unsafe {
-        let config = read_config(config)?;
+        let config = growth::read(config)?;
         (config, config.engine_config()?)
     };
     let bind = config.bind.read()?.socket_address();
