@@ -136,8 +136,8 @@ pub unsafe extern "C" fn shoal_config_init_sized(
     guarded(|| unsafe { growth::init(config, struct_size) })
 }
 
-/// Fills in every default of the first published `shoal_config`. For callers without a preprocessor; C
-/// and C++ get the macro of this name.
+/// Fills in every default of the first published `shoal_config`. For callers without a
+/// preprocessor; C and C++ get the macro of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_config_init(config: *mut shoal_config) -> shoal_status {
     // SAFETY: no published structure is smaller.

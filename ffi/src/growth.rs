@@ -1,8 +1,9 @@
-//! Structures of settings that grow: each begins with its size, so that a program and a library of
-//! different age understand each other.
+//! Structures of settings that grow: each begins with its size, so that a program and a library
+//! of different age understand each other.
 //!
-//! A shorter structure comes from an older header: what it lacks has its default. A longer one comes
-//! from a newer header: it is understood while everything beyond what is known here is zero.
+//! A shorter structure comes from an older header: what it lacks has its default. A longer one
+//! comes from a newer header: it is understood while everything beyond what is known here is
+//! zero.
 
 use crate::call::{Failure, Outcome};
 use crate::status::{SHOAL_INVALID_STRUCT_SIZE, SHOAL_NULL_POINTER, SHOAL_OK};
@@ -13,7 +14,8 @@ pub(crate) const GROWTH_MAX: usize = 512;
 /// A structure of settings.
 ///
 /// # Safety
-/// It is `repr(C)`, begins with `struct_size: usize`, and every pattern of bytes is a value of it.
+/// It is `repr(C)`, begins with `struct_size: usize`, and every pattern of bytes is a value of
+/// it.
 pub(crate) unsafe trait Growing: Copy {
     /// Its size in the first published header: nothing smaller can be meant.
     const SIZE_FIRST: usize;
@@ -43,8 +45,8 @@ pub(crate) unsafe fn init<T: Growing>(target: *mut T, struct_size: usize) -> Out
     check_size::<T>(struct_size)?;
     let defaults = T::defaults();
     let known = struct_size.min(size_of::<T>());
-    // SAFETY: the program's structure has `struct_size` bytes. What is not known of it becomes zero,
-    // the rest is copied from a whole one, and its size comes first.
+    // SAFETY: the program's structure has `struct_size` bytes. What is not known of it becomes
+    // zero, the rest is copied from a whole one, and its size comes first.
     unsafe {
         target.cast::<u8>().write_bytes(0, struct_size);
         target.cast::<u8>().copy_from_nonoverlapping((&raw const defaults).cast(), known);

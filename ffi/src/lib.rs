@@ -57,5 +57,7 @@ pub mod engine;
 mod growth;
 pub mod member;
 pub mod node;
+pub mod router;
+pub mod router_config;
 pub mod status;
 pub mod version;

@@ -178,21 +178,19 @@ pub struct shoal_counter {
 /// The name of a `SHOAL_ROLE_` number: "gate", "manager", "worker", or "unknown".
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_role_name(role: u8) -> *const c_char {
-    let name = match Role::from_wire(role) {
-        None => c"unknown",
-        Some(Role::Gate) => c"gate",
-        Some(Role::Manager) => c"manager",
-        Some(Role::Worker) => c"worker",
-    };
-    name.as_ptr()
+    name_of(role, &[c"unknown", c"gate", c"manager", c"worker"])
 }
 
 /// The name of a `SHOAL_STATE_` number: "unconfirmed", "alive", "suspect", "dead", "left",
 /// "removed", or "unknown".
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_state_name(state: u8) -> *const c_char {
-    const NAMES: [&CStr; 6] = [c"unconfirmed", c"alive", c"suspect", c"dead", c"left", c"removed"];
-    NAMES.get(usize::from(state)).copied().unwrap_or(c"unknown").as_ptr()
+    name_of(state, &[c"unconfirmed", c"alive", c"suspect", c"dead", c"left", c"removed"])
+}
+
+/// The name with a number, or "unknown".
+pub(crate) fn name_of(number: u8, names: &[&'static CStr]) -> *const c_char {
+    names.get(usize::from(number)).copied().unwrap_or(c"unknown").as_ptr()
 }
 
 impl From<Rtt> for shoal_rtt {
@@ -359,12 +357,15 @@ pub(crate) unsafe fn write_list<T>(
     Ok(SHOAL_OK)
 }
 
+impl shoal_counter {
+    pub(crate) fn new(name: &str, value: u64) -> shoal_counter {
+        shoal_counter { name: fixed_text(name.as_bytes()), value }
+    }
+}
+
 /// The counters in the form of the header.
 pub(crate) fn counters(stats: &Stats) -> impl Iterator<Item = shoal_counter> + '_ {
-    stats.iter().map(|(counter, value)| shoal_counter {
-        name: fixed_text(counter.name().as_bytes()),
-        value,
-    })
+    stats.iter().map(|(counter, value)| shoal_counter::new(counter.name(), value))
 }
 
 #[cfg(test)]

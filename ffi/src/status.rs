@@ -4,6 +4,8 @@
 
 use shoal_core::coordinate::Refusal;
 use shoal_core::io::{NodeError, StartError};
+use shoal_core::jobs::{ExtensionDenial, JobError};
+use shoal_core::routing::RouteError;
 use shoal_core::{CommandError, ConfigError};
 use std::ffi::{CStr, c_char};
 
@@ -79,6 +81,30 @@ pub const SHOAL_INVALID_COORDINATE: shoal_status = -50;
 /// A round trip is zero or longer than any network's; nothing was taken from it.
 pub const SHOAL_INVALID_ROUND_TRIP: shoal_status = -51;
 
+/// Two candidates are the same datacenter; nothing was decided.
+pub const SHOAL_DUPLICATE_DATACENTER: shoal_status = -60;
+/// More candidates than one decision can rank; nothing was decided.
+pub const SHOAL_TOO_MANY_CANDIDATES: shoal_status = -61;
+
+/// As many jobs are tracked as the settings allow.
+pub const SHOAL_NO_ROOM: shoal_status = -70;
+/// The jobs of a manager report to as many gates as may be.
+pub const SHOAL_TOO_MANY_GATES: shoal_status = -71;
+/// A gate needs an address that datagrams can be sent to.
+pub const SHOAL_INVALID_GATE: shoal_status = -72;
+/// A timeout below 1 ms or above 365 days.
+pub const SHOAL_INVALID_TIMEOUT: shoal_status = -73;
+/// No datacenter, or more than a job may run in.
+pub const SHOAL_INVALID_DATACENTER_COUNT: shoal_status = -74;
+/// The bytes are no message between trackers; nothing was taken from them.
+pub const SHOAL_INVALID_MESSAGE: shoal_status = -75;
+/// The worker has had all its extensions; its grace runs.
+pub const SHOAL_EXTENSIONS_EXHAUSTED: shoal_status = -76;
+/// The worker has made no progress since its last extension.
+pub const SHOAL_EXTENSION_WITHOUT_PROGRESS: shoal_status = -77;
+/// The worker is suspected to have failed, so nothing is granted.
+pub const SHOAL_EXTENSION_FOR_SUSPECT: shoal_status = -78;
+
 /// What each code means, in one phrase.
 const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_OK, c"done"),
@@ -111,6 +137,17 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_OUT_OF_RESOURCES, c"the system refused a thread or a file descriptor"),
     (SHOAL_INVALID_COORDINATE, c"a coordinate is not finite or out of range"),
     (SHOAL_INVALID_ROUND_TRIP, c"a round trip is zero or too long"),
+    (SHOAL_DUPLICATE_DATACENTER, c"two candidates are the same datacenter"),
+    (SHOAL_TOO_MANY_CANDIDATES, c"more candidates than one decision can rank"),
+    (SHOAL_NO_ROOM, c"as many are tracked as the settings allow"),
+    (SHOAL_TOO_MANY_GATES, c"jobs report to as many gates as may be"),
+    (SHOAL_INVALID_GATE, c"nothing can be sent to the gate's address"),
+    (SHOAL_INVALID_TIMEOUT, c"a timeout needs 1 ms to 365 days"),
+    (SHOAL_INVALID_DATACENTER_COUNT, c"no datacenter or too many"),
+    (SHOAL_INVALID_MESSAGE, c"the bytes are no message"),
+    (SHOAL_EXTENSIONS_EXHAUSTED, c"all extensions are used"),
+    (SHOAL_EXTENSION_WITHOUT_PROGRESS, c"no progress since the last extension"),
+    (SHOAL_EXTENSION_FOR_SUSPECT, c"the worker is suspected to have failed"),
 ];
 
 /// One static phrase about a code; "unknown status" for a number that is none.
@@ -176,6 +213,40 @@ pub(crate) fn of_refusal(refusal: Refusal) -> shoal_status {
     match refusal {
         Refusal::Coordinate => SHOAL_INVALID_COORDINATE,
         Refusal::RoundTrip => SHOAL_INVALID_ROUND_TRIP,
+    }
+}
+
+/// The code of candidates that cannot be ranked.
+pub(crate) fn of_route_error(error: RouteError) -> shoal_status {
+    match error {
+        RouteError::TooManyCandidates { .. } => SHOAL_TOO_MANY_CANDIDATES,
+        RouteError::DuplicateDatacenter { .. } => SHOAL_DUPLICATE_DATACENTER,
+        _ => SHOAL_UNKNOWN,
+    }
+}
+
+/// The code of a job that is not tracked.
+pub(crate) fn of_job_error(error: JobError) -> shoal_status {
+    match error {
+        JobError::Full => SHOAL_NO_ROOM,
+        JobError::GateCount => SHOAL_TOO_MANY_GATES,
+        JobError::GateAddress { .. } => SHOAL_INVALID_GATE,
+        JobError::Timeout { .. } => SHOAL_INVALID_TIMEOUT,
+        JobError::DatacenterCount { .. } => SHOAL_INVALID_DATACENTER_COUNT,
+        _ => SHOAL_UNKNOWN,
+    }
+}
+
+/// The code of an extension that is not granted.
+pub(crate) fn of_denial(denial: ExtensionDenial) -> shoal_status {
+    match denial {
+        ExtensionDenial::Exhausted { .. } => SHOAL_EXTENSIONS_EXHAUSTED,
+        ExtensionDenial::NoProgress => SHOAL_EXTENSION_WITHOUT_PROGRESS,
+        ExtensionDenial::Suspect => SHOAL_EXTENSION_FOR_SUSPECT,
+        ExtensionDenial::NotANumber => SHOAL_INVALID_ARGUMENT,
+        ExtensionDenial::UnknownJob => SHOAL_NONE,
+        ExtensionDenial::Full => SHOAL_NO_ROOM,
+        _ => SHOAL_UNKNOWN,
     }
 }
 
