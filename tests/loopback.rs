@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use shoal_core::io::{
     Backend, BackendChoice, Node, NodeError, NodeOptions, NodeThread, StartError,
 };
@@ -108,6 +109,27 @@ fn a_cluster_forms_and_notices_a_death_and_a_farewell() {
             wait_for_event(node, "left", |event| {
                 assert!(!is_state(event, left, MemberState::Dead));
                 is_state(event, left, MemberState::Left)
+            });
+        }
+    }
+}
+
+#[test]
+fn states_and_broadcasts_reach_every_node() {
+    for backend in BACKENDS {
+        let nodes = start_cluster(backend, 4);
+        wait_for_full_mesh(&nodes);
+        let state = Bytes::from(vec![7; 10_000]);
+        nodes[0].set_state(state.clone()).unwrap();
+        let address = nodes[0].address();
+        wait_until("the state is held by all", || {
+            nodes.iter().all(|node| node.state(address).as_ref() == Some(&state))
+        });
+        nodes[3].broadcast(Bytes::from_static(b"hello")).unwrap();
+        for node in &nodes[..3] {
+            wait_for_event(node, "a broadcast", |event| {
+                matches!(event, Event::Broadcast { source, payload, .. }
+                    if *source == nodes[3].address() && payload.as_ref() == b"hello")
             });
         }
     }

@@ -72,6 +72,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_is_one_job_everywhere() {
+        // The first half of the published SHA-256 of "abc", so that other layers can check theirs.
+        assert_eq!(JobId::from_name(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
+    }
+
+    #[test]
     fn names_and_numbers_are_kept_apart_and_print_as_hex() {
         assert_eq!(JobId::from_name(b"nightly"), JobId::from_name(b"nightly"));
         assert_ne!(JobId::from_name(b"nightly"), JobId::from_name(b"nightly2"));

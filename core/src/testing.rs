@@ -158,7 +158,8 @@ impl Cluster {
         }
     }
 
-    fn drain(&mut self, number: u16) {
+    /// Takes what an input brought about.
+    pub fn drain(&mut self, number: u16) {
         let (now, source) = (self.now, address(number));
         let mut buffer = [0; DATAGRAM_SIZE_MAX];
         while let Some(transmit) = self.engine(number).poll_transmit(now, &mut buffer) {

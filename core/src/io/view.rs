@@ -5,6 +5,7 @@
 //! made a little later instead. The engine itself keeps the list of changed slots until then, so
 //! nothing is missed. Costs one [`Member`] and one index entry for each member.
 
+use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -38,6 +39,8 @@ type SlotIndex = std::collections::HashMap<Address, u32>;
 #[derive(Debug)]
 struct Mirror {
     members: Vec<Option<Member>>,
+    /// States by slot, as far as any member has one.
+    states: Vec<Option<Bytes>>,
     slots: SlotIndex,
     coordinate: Coordinate,
     stats: Stats,
@@ -48,6 +51,7 @@ impl View {
     pub(super) fn new(engine: &mut Engine, now: Instant) -> View {
         let mirror = Mirror {
             members: Vec::new(),
+            states: Vec::new(),
             slots: SlotIndex::new(),
             coordinate: *engine.coordinate(),
             stats: engine.stats().clone(),
@@ -66,6 +70,7 @@ impl View {
         };
         while let Some(slot) = engine.poll_change() {
             mirror.set(slot, engine.member_at(slot, now));
+            mirror.set_state(slot, engine.state_at(slot));
         }
         // The node's own record shows its coordinate and health, which change without notice.
         mirror.set(OWN_SLOT, engine.member_at(OWN_SLOT, now));
@@ -87,6 +92,12 @@ impl View {
 
     pub(super) fn rtt(&self, address: Address) -> Option<Rtt> {
         self.read().member(address)?.rtt
+    }
+
+    pub(super) fn state(&self, address: Address) -> Option<Bytes> {
+        let mirror = self.read();
+        let slot = *mirror.slots.get(&address)?;
+        mirror.states.get(slot as usize)?.clone()
     }
 
     pub(super) fn coordinate(&self) -> Coordinate {
@@ -114,6 +125,17 @@ impl Mirror {
     fn member(&self, address: Address) -> Option<&Member> {
         let slot = *self.slots.get(&address)?;
         self.members[slot as usize].as_ref()
+    }
+
+    fn set_state(&mut self, slot: u32, state: Option<&Bytes>) {
+        let index = slot as usize;
+        if index >= self.states.len() {
+            if state.is_none() {
+                return;
+            }
+            self.states.resize(index + 1, None);
+        }
+        self.states[index] = state.cloned();
     }
 
     fn set(&mut self, slot: u32, member: Option<Member>) {
@@ -161,6 +183,7 @@ mod tests {
         let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };
         let mut mirror = Mirror {
             members: Vec::new(),
+            states: Vec::new(),
             slots: SlotIndex::new(),
             coordinate,
             stats: Stats::default(),

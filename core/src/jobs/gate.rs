@@ -1,6 +1,6 @@
 //! Jobs as a gate sees them: over all datacenters (AD-34, part 5).
 //!
-//! The gate learns from the reports of managers, decides by the [rules](super::ruling), and tells every
+//! The gate learns from the reports of managers, decides by the rules of `ruling`, and tells every
 //! datacenter that has not finished until it has confirmed or finished. It addresses the leadership it
 //! knows of; a later leader refuses, says that it is the leader, and is told at once. A gate that hears of
 //! a job it does not know takes it over: that is how a gate replaces one that failed.

@@ -2,7 +2,7 @@
 //!
 //! [`JobTracker`] is state without I/O and without a clock, driven like the engine: one input, then
 //! drain [`JobTracker::poll_message`] and [`JobTracker::poll_event`] until `None`, then wait until
-//! [`JobTracker::poll_timeout`]. The rules are in [`strategy`](super::strategy).
+//! [`JobTracker::poll_timeout`]. The rules are in `strategy`.
 
 use std::collections::VecDeque;
 

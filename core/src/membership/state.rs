@@ -102,6 +102,10 @@ impl Membership {
         self.states.bytes(self.table.find(address)?)
     }
 
+    pub(crate) fn state_at(&self, slot: u32) -> Option<&Bytes> {
+        self.states.bytes(slot)
+    }
+
     /// Replaces this node's own state.
     pub(crate) fn set_state(
         &mut self,

@@ -89,7 +89,7 @@ fn fill(outcome: &mut Outcome) {
     let observation = |observer: usize, subject: usize| Observation {
         observer,
         subject,
-        suspect_ms: (observer % 4 != 0).then_some(500.0 + 41.0 * observer as f64),
+        suspect_ms: (!observer.is_multiple_of(4)).then_some(500.0 + 41.0 * observer as f64),
         dead_ms: 1_900.0 + 13.0 * (observer * subject % 17) as f64,
     };
     outcome.detection = Detection {
@@ -117,6 +117,7 @@ fn fill(outcome: &mut Outcome) {
         median_rtt_ms: 0.9,
         random_median_rtt_ms: 118.6,
         median_rtt_after_ms: 0.9,
+        reasons: [("initial_selection", 1_500), ("exclusion_forced", 71)].into(),
         misdirected: 71,
         rerouted: 71,
         failover_ms: 2_090.0,
