@@ -4,14 +4,17 @@
 //! trips; only the secret must be set.
 
 use crate::address::shoal_address;
-use crate::call::{Failure, array, fixed_text, guarded};
+use crate::call::{Failure, array, fixed_text, guarded, read_text};
 use crate::growth::{self, Growing};
 use crate::member::{SHOAL_DATACENTER_SIZE, SHOAL_ROLE_MANAGER};
 use crate::status::{
-    SHOAL_INVALID_SECRET_COUNT, SHOAL_INVALID_SETTING, of_config_error, shoal_status,
+    SHOAL_INVALID_SECRET_COUNT, SHOAL_INVALID_SETTING, SHOAL_NULL_POINTER, of_config_error,
+    shoal_status,
 };
+use crate::timeouts_config::shoal_timeouts_config;
 use shoal_core::config::{self, SECRET_COUNT_MAX};
 use shoal_core::io::BackendChoice;
+use shoal_core::jobs::JobsConfig;
 use shoal_core::{Address, Config, ConfigError, DatacenterName, Generation, Role, Secret};
 use std::ffi::c_char;
 use std::mem::offset_of;
@@ -119,6 +122,12 @@ pub struct shoal_config {
     pub event_capacity: u32,
     /// Most probes in flight; 16 to 65,536.
     pub probe_capacity: u32,
+    /// How long a member accused in one job has with enough accusers, in ms; 1 to 3,600,000.
+    pub job_suspicion_min_ms: u64,
+    /// How long it has with a single accuser, in ms; at least the former.
+    pub job_suspicion_max_ms: u64,
+    /// How jobs are timed; NULL means the defaults. Read during the call only.
+    pub jobs: *const shoal_timeouts_config,
     /// The largest state that is sent or accepted, in bytes; at most 1,048,576.
     pub state_size_max: u32,
     /// Zero.
@@ -188,6 +197,9 @@ fn defaults() -> shoal_config {
         transmit_capacity: config.transmit_capacity,
         event_capacity: config.event_capacity,
         probe_capacity: config.probe_capacity,
+        job_suspicion_min_ms: config.job_suspicion_min_ms,
+        job_suspicion_max_ms: config.job_suspicion_max_ms,
+        jobs: std::ptr::null(),
         state_size_max: config.state_size_max,
         reserved: 0,
     }
@@ -197,7 +209,7 @@ impl shoal_config {
     /// The settings as the engine takes them; the engine checks their ranges.
     ///
     /// # Safety
-    /// The secrets are readable.
+    /// The secrets and the settings of jobs are readable.
     pub(crate) unsafe fn engine_config(&self) -> Result<Config, Failure> {
         // SAFETY: by the contract of this function.
         let secrets = unsafe { read_secrets(self.secrets, self.secret_count)? };
@@ -209,12 +221,18 @@ impl shoal_config {
             *target = u8::try_from(attempts)
                 .map_err(|_| out_of_range("confirmation_attempts", attempts, 5))?;
         }
+        let jobs = if self.jobs.is_null() {
+            JobsConfig::default()
+        } else {
+            // SAFETY: by the contract of this function.
+            unsafe { growth::read(self.jobs)?.read()? }
+        };
         let first = secrets.first().expect("an empty list was refused").clone();
         let defaults = Config::new(self.advertise.read()?, first);
         Ok(Config {
             generation: Generation(self.generation),
             role,
-            datacenter: read_datacenter(&self.datacenter)?,
+            datacenter: read_datacenter_name(&self.datacenter)?,
             secrets,
             probe_interval_ms: self.probe_interval_ms,
             probe_timeout_min_ms: self.probe_timeout_min_ms,
@@ -237,6 +255,9 @@ impl shoal_config {
             event_capacity: self.event_capacity,
             probe_capacity: self.probe_capacity,
             state_size_max: self.state_size_max,
+            job_suspicion_min_ms: self.job_suspicion_min_ms,
+            job_suspicion_max_ms: self.job_suspicion_max_ms,
+            jobs,
             ..defaults
         })
     }
@@ -294,13 +315,31 @@ pub(crate) unsafe fn read_secrets(
     secrets.iter().map(read).collect()
 }
 
-fn read_datacenter(name: &[c_char; SHOAL_DATACENTER_SIZE]) -> Result<DatacenterName, Failure> {
+/// The name in a fixed array.
+pub(crate) fn read_datacenter_name(
+    name: &[c_char; SHOAL_DATACENTER_SIZE],
+) -> Result<DatacenterName, Failure> {
     let bytes = name.map(|character| character as u8);
     let size = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    DatacenterName::from_bytes(&bytes[..size]).ok_or_else(|| {
-        let detail = "datacenter needs 1 to 31 of the characters A-Z a-z 0-9 - _ .";
-        Failure::new(SHOAL_INVALID_SETTING, detail)
-    })
+    DatacenterName::from_bytes(&bytes[..size]).ok_or_else(invalid_datacenter)
+}
+
+/// The name in a C string.
+///
+/// # Safety
+/// `name` is NULL or a C string.
+pub(crate) unsafe fn read_datacenter_text(name: *const c_char) -> Result<DatacenterName, Failure> {
+    if name.is_null() {
+        return Err(Failure::new(SHOAL_NULL_POINTER, "datacenter is NULL"));
+    }
+    // SAFETY: by the contract of this function.
+    let bytes = unsafe { read_text(name, SHOAL_DATACENTER_SIZE) };
+    bytes.and_then(DatacenterName::from_bytes).ok_or_else(invalid_datacenter)
+}
+
+fn invalid_datacenter() -> Failure {
+    let detail = "datacenter needs 1 to 31 of the characters A-Z a-z 0-9 - _ .";
+    Failure::new(SHOAL_INVALID_SETTING, detail)
 }
 
 fn out_of_range(

@@ -33,8 +33,8 @@ const UDP_SIZE_MAX: usize = 65_535;
 /// One node without I/O.
 #[derive(Debug)]
 pub struct shoal_engine {
-    health: Health,
-    engine: Engine,
+    pub(crate) health: Health,
+    pub(crate) engine: Engine,
 }
 
 /// A datagram to send.
@@ -382,7 +382,7 @@ pub unsafe extern "C" fn shoal_engine_stats(
 }
 
 /// The engine, if it may take an input.
-fn drained(engine: &mut Engine) -> Result<&mut Engine, Failure> {
+pub(crate) fn drained(engine: &mut Engine) -> Result<&mut Engine, Failure> {
     if engine.is_drained() {
         return Ok(engine);
     }
@@ -472,5 +472,8 @@ mod tests {
         shared::<crate::node::shoal_node>();
         shared::<crate::node::shoal_thread>();
         shared::<crate::coordinate::shoal_tracker>();
+        shared::<crate::router::shoal_router>();
+        shared::<crate::timeouts::shoal_timeouts>();
+        shared::<crate::gate_timeouts::shoal_gate_timeouts>();
     }
 }

@@ -10,6 +10,7 @@ use crate::address::shoal_address;
 use crate::call::{Failure, Health, Outcome, array, guarded, guarded_with_detail, required};
 use crate::engine::give;
 use crate::growth;
+use crate::jobs::shoal_job_id;
 use crate::member::{name_of, shoal_counter, shoal_rtt, write_list};
 use crate::router_config::shoal_router_config;
 use crate::status::{
@@ -90,20 +91,6 @@ pub const SHOAL_EXCLUSION_HEARTBEAT_STALE: u8 = 4;
 pub const SHOAL_EXCLUSION_SLO_LATENCY_EXCEEDED: u8 = 5;
 /// The datacenter is expected to serve less than the limit asks for.
 pub const SHOAL_EXCLUSION_SLO_CAPACITY_INSUFFICIENT: u8 = 6;
-
-/// The name of a job: 128 bits that the program chooses, for example a UUID.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct shoal_job_id {
-    /// The bytes, never interpreted.
-    pub bytes: [u8; 16],
-}
-
-impl From<&shoal_job_id> for JobId {
-    fn from(job: &shoal_job_id) -> JobId {
-        JobId::from_bytes(job.bytes)
-    }
-}
 
 /// A datacenter that could take a job, as the program knows it now. Start from
 /// `shoal_candidate_init`.
@@ -257,22 +244,6 @@ pub struct shoal_router {
     preferred: Vec<DatacenterId>,
 }
 
-/// The id of a job with this name, the same in every language: the first half of its SHA-256.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn shoal_job_id_from_name(
-    name: *const u8,
-    size: usize,
-    job: Option<&mut MaybeUninit<shoal_job_id>>,
-) -> shoal_status {
-    guarded(|| {
-        let target = required(job, "job")?;
-        // SAFETY: `name` has `size` bytes.
-        let name = unsafe { array(name, size, "name")? };
-        let bytes = *JobId::from_name(name).as_bytes();
-        Ok(give(target, Some(shoal_job_id { bytes })))
-    })
-}
-
 /// Fills in a healthy, idle datacenter without cores, managers or a known round trip.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_candidate_init(
@@ -372,9 +343,9 @@ pub extern "C" fn shoal_router_use_measured_rtts(
     })
 }
 
-/// Says that the round trips of candidates are predicted from a coordinate with this many samples and
-/// this relative error. While that is not good enough for the settings, candidates are ranked by
-/// capacity.
+/// Says that the round trips of candidates are predicted from a coordinate with this many
+/// samples and this relative error. While that is not good enough for the settings, candidates
+/// are ranked by capacity.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_router_use_predicted_rtts(
     router: Option<&mut shoal_router>,

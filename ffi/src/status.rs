@@ -37,6 +37,8 @@ pub const SHOAL_UNDRAINED: shoal_status = -10;
 pub const SHOAL_STOPPED: shoal_status = -11;
 /// The node is leaving or has left; only a new one can join again.
 pub const SHOAL_LEAVING: shoal_status = -12;
+/// The node has another role than this is for.
+pub const SHOAL_WRONG_ROLE: shoal_status = -13;
 
 /// No address and port in a form that Shoal reads.
 pub const SHOAL_INVALID_ADDRESS: shoal_status = -20;
@@ -80,6 +82,13 @@ pub const SHOAL_OUT_OF_RESOURCES: shoal_status = -46;
 pub const SHOAL_INVALID_COORDINATE: shoal_status = -50;
 /// A round trip is zero or longer than any network's; nothing was taken from it.
 pub const SHOAL_INVALID_ROUND_TRIP: shoal_status = -51;
+/// The sample is older than the peer's last; nothing was taken from it.
+pub const SHOAL_SAMPLE_TOO_OLD: shoal_status = -52;
+/// The peer's last sample was taken too short a time ago; nothing was taken from this one.
+pub const SHOAL_SAMPLE_TOO_SOON: shoal_status = -53;
+/// The peer's coordinates have contradicted its round trips too often: the round trip was
+/// taken, but the coordinate moved nothing.
+pub const SHOAL_PEER_CONTRADICTORY: shoal_status = -54;
 
 /// Two candidates are the same datacenter; nothing was decided.
 pub const SHOAL_DUPLICATE_DATACENTER: shoal_status = -60;
@@ -104,6 +113,8 @@ pub const SHOAL_EXTENSIONS_EXHAUSTED: shoal_status = -76;
 pub const SHOAL_EXTENSION_WITHOUT_PROGRESS: shoal_status = -77;
 /// The worker is suspected to have failed, so nothing is granted.
 pub const SHOAL_EXTENSION_FOR_SUSPECT: shoal_status = -78;
+/// Too many members are accused in jobs; forget jobs that are over.
+pub const SHOAL_TOO_MANY_SUSPICIONS: shoal_status = -79;
 
 /// What each code means, in one phrase.
 const TEXTS: &[(shoal_status, &CStr)] = &[
@@ -118,6 +129,7 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_UNDRAINED, c"datagrams of the last input have not been taken"),
     (SHOAL_STOPPED, c"the node has stopped"),
     (SHOAL_LEAVING, c"the node is leaving"),
+    (SHOAL_WRONG_ROLE, c"the node has another role than this is for"),
     (SHOAL_INVALID_ADDRESS, c"no address and port"),
     (SHOAL_INVALID_SEED, c"nobody can be reached at the address of a seed"),
     (SHOAL_TOO_MANY_SEEDS, c"too many seeds"),
@@ -137,6 +149,9 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_OUT_OF_RESOURCES, c"the system refused a thread or a file descriptor"),
     (SHOAL_INVALID_COORDINATE, c"a coordinate is not finite or out of range"),
     (SHOAL_INVALID_ROUND_TRIP, c"a round trip is zero or too long"),
+    (SHOAL_SAMPLE_TOO_OLD, c"the sample is older than the peer's last"),
+    (SHOAL_SAMPLE_TOO_SOON, c"the sample comes too soon after the peer's last"),
+    (SHOAL_PEER_CONTRADICTORY, c"the peer's coordinates contradict its round trips"),
     (SHOAL_DUPLICATE_DATACENTER, c"two candidates are the same datacenter"),
     (SHOAL_TOO_MANY_CANDIDATES, c"more candidates than one decision can rank"),
     (SHOAL_NO_ROOM, c"as many are tracked as the settings allow"),
@@ -148,6 +163,7 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_EXTENSIONS_EXHAUSTED, c"all extensions are used"),
     (SHOAL_EXTENSION_WITHOUT_PROGRESS, c"no progress since the last extension"),
     (SHOAL_EXTENSION_FOR_SUSPECT, c"the worker is suspected to have failed"),
+    (SHOAL_TOO_MANY_SUSPICIONS, c"too many members are accused in jobs"),
 ];
 
 /// One static phrase about a code; "unknown status" for a number that is none.
@@ -177,6 +193,9 @@ pub(crate) fn of_command_error(error: &CommandError) -> shoal_status {
         CommandError::StateSize { .. } => SHOAL_STATE_TOO_LARGE,
         CommandError::BroadcastSize { .. } => SHOAL_BROADCAST_TOO_LARGE,
         CommandError::BroadcastQueueFull => SHOAL_BROADCAST_QUEUE_FULL,
+        CommandError::JobSuspicionsFull => SHOAL_TOO_MANY_SUSPICIONS,
+        CommandError::Role { .. } => SHOAL_WRONG_ROLE,
+        CommandError::Job(error) => of_job_error(error),
         CommandError::KeyRing(error) => of_config_error(error),
         _ => SHOAL_UNKNOWN,
     }
@@ -211,8 +230,11 @@ pub(crate) fn of_node_error(error: &NodeError) -> shoal_status {
 /// The code of a coordinate or a round trip that was not used.
 pub(crate) fn of_refusal(refusal: Refusal) -> shoal_status {
     match refusal {
-        Refusal::Coordinate => SHOAL_INVALID_COORDINATE,
+        Refusal::Coordinate | Refusal::Dimension => SHOAL_INVALID_COORDINATE,
         Refusal::RoundTrip => SHOAL_INVALID_ROUND_TRIP,
+        Refusal::Time => SHOAL_SAMPLE_TOO_OLD,
+        Refusal::Rate => SHOAL_SAMPLE_TOO_SOON,
+        Refusal::Contradiction => SHOAL_PEER_CONTRADICTORY,
     }
 }
 
@@ -226,7 +248,7 @@ pub(crate) fn of_route_error(error: RouteError) -> shoal_status {
 }
 
 /// The code of a job that is not tracked.
-pub(crate) fn of_job_error(error: JobError) -> shoal_status {
+pub(crate) fn of_job_error(error: &JobError) -> shoal_status {
     match error {
         JobError::Full => SHOAL_NO_ROOM,
         JobError::GateCount => SHOAL_TOO_MANY_GATES,
