@@ -19,7 +19,9 @@ use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::id::JobId;
 use crate::jobs::desk::JobDesk;
+pub use crate::membership::jobs::JobStanding;
 use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
@@ -168,6 +170,8 @@ impl Engine {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
+        let (membership, mut context) = self.split();
+        membership.expire_job_layer(&mut context);
         self.jobs.handle_timeout(self.now);
         self.settle();
     }
@@ -177,7 +181,11 @@ impl Engine {
         if self.membership.is_gone() {
             return None;
         }
-        let deadlines = [self.effects.next_deadline(), self.jobs.poll_timeout()];
+        let deadlines = [
+            self.effects.next_deadline(),
+            self.membership.next_job_deadline(),
+            self.jobs.poll_timeout(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -284,6 +292,39 @@ impl Engine {
         self.begin_input(now);
         let (membership, mut context) = self.split();
         membership.broadcast(&mut context, payload)
+    }
+
+    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time,
+    /// [`Event::JobMemberDead`] follows. Returns whether the accusation is news: a member that is not
+    /// active is not accused, and each accuser counts once. (AD-30.)
+    ///
+    /// # Errors
+    /// [`CommandError::JobSuspicionsFull`]; nothing has changed.
+    pub fn accuse_for_job(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        member: Address,
+        accuser: Address,
+    ) -> Result<bool, CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.accuse_for_job(&mut context, job, member, accuser)
+    }
+
+    /// Somebody says that a member serves a job after all. Returns whether it had been accused.
+    pub fn vouch_for_job(&mut self, job: JobId, member: Address) -> bool {
+        self.membership.vouch_for_job(job, member)
+    }
+
+    /// Forgets all accusations of a job that is over.
+    pub fn forget_job(&mut self, job: JobId) {
+        self.membership.forget_job(job);
+    }
+
+    /// What a member is to a job.
+    pub fn job_standing(&self, job: JobId, member: Address) -> JobStanding {
+        self.membership.job_standing(job, member)
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them. To rotate without

@@ -463,6 +463,7 @@ impl Membership {
     /// A member died or left; its record stays for a while, so that late news is recognised.
     fn depart(&mut self, context: &mut Context, slot: u32, state: MemberState) {
         self.close_suspicion(context, slot);
+        self.job_layer.forget_member(slot);
         self.table.set_state(slot, state, context.now);
         let retention = Duration::from_millis(context.config.dead_retention_ms);
         context.effects.set_timer(Timer::Member(slot), context.now + retention);
@@ -486,6 +487,7 @@ impl Membership {
         context.tracker.forget(slot);
         self.states.forget(slot);
         self.broadcasts.forget(slot);
+        self.job_layer.forget_member(slot);
     }
 
     /// What a member's state waited for has come.

@@ -8,6 +8,7 @@ pub(crate) mod broadcast;
 pub(crate) mod confirmation;
 pub(crate) mod gossip;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod lifecycle;
 pub(crate) mod probe;
 pub(crate) mod state;
@@ -27,6 +28,7 @@ use crate::wire::payload;
 use broadcast::Broadcasts;
 use gossip::GossipQueue;
 use health::LocalHealth;
+use jobs::JobLayer;
 use probe::{ProbeOrder, Probes};
 use state::States;
 use suspicion::{Suspicions, log10};
@@ -62,6 +64,7 @@ pub(crate) struct Membership {
     presence: Presence,
     states: States,
     broadcasts: Broadcasts,
+    job_layer: JobLayer,
     gossip_factor: u32,
 }
 
@@ -89,6 +92,7 @@ impl Membership {
             presence: Presence::default(),
             states: States::new(),
             broadcasts: Broadcasts::new(),
+            job_layer: JobLayer::new(context.now),
             gossip_factor: context.config.gossip_factor,
         };
         let offset = context.config.probe_interval().mul_f64(context.random.unit());
@@ -100,6 +104,11 @@ impl Membership {
 
     pub fn health_score(&self) -> u8 {
         self.health.score()
+    }
+
+    /// When [`Membership::expire_job_layer`] has something to do.
+    pub fn next_job_deadline(&self) -> Option<Instant> {
+        self.job_layer.next_deadline()
     }
 
     pub fn is_gone(&self) -> bool {
