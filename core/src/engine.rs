@@ -707,7 +707,7 @@ mod tests {
     fn forged(recipient: u16, update: &Update) -> Vec<u8> {
         let own = config(1);
         // A session of its own, so that it does not count as replayed.
-        let seed = 77 + u64::from(update.incarnation.0);
+        let seed = 77 + u64::from(update.incarnation.0) + u64::from(update.address.port());
         let mut envelopes = Envelopes::new(&own.secrets, 1, 2, &mut Random::new(seed));
         let header = Header {
             kind: Kind::Gossip,
@@ -827,6 +827,21 @@ mod tests {
             cluster.start(3, Config { generation: Generation(generation), ..config(3) });
             cluster.run_until(10 * SECOND, Cluster::is_full_mesh);
         }
+    }
+
+    #[test]
+    fn two_nodes_that_know_later_runs_of_each_other_meet_again() {
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for (observer, subject) in [(0, 2), (2, 0)] {
+            let later =
+                Update { generation: Generation(40), ..claim(subject, MemberState::Alive, 0) };
+            let mut bytes = forged(observer, &later);
+            cluster.deliver(observer, address(1), &mut bytes);
+        }
+        cluster.kill(1);
+        cluster.run_until(30 * SECOND, |c| {
+            c.state(0, 2) == Some(MemberState::Alive) && c.state(2, 0) == Some(MemberState::Alive)
+        });
     }
 
     #[test]

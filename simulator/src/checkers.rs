@@ -22,6 +22,9 @@ use crate::simulation::Simulation;
 /// The engine computes logarithms from integers, up to 6 % too small.
 const LOG_SLACK: f64 = 0.94;
 
+/// How much a far and uncertain peer and the worst local health can lengthen a suspicion (AD-35):
+/// 10 x 1.15 x 9, of which the base-2 logarithm where the engine takes base 10 gives a factor of 3.
+const SUSPICION_STRETCH: f64 = 35.0;
 /// How much longer recovery may take from what an insider did.
 const FORGERY_RECOVERY: Duration = Duration::from_secs(900);
 
@@ -488,9 +491,8 @@ fn nobody_is_invented(engine: &Engine, host_count: u32, now: Instant) -> Result<
 pub fn recovery_limit(config: &Config, host_count: u32, leniency: Leniency) -> Duration {
     let log = f64::from(host_count.max(2)).log2();
     let rounds = Duration::from_millis(config.sync_interval_ms).mul_f64(4.0 + 4.0 * log);
-    let suspicion = config
-        .probe_interval()
-        .mul_f64(config.suspicion_min_factor * config.suspicion_max_factor * log * 4.0);
+    let periods = (config.suspicion_min_factor * log).max(1.0) * config.suspicion_max_factor;
+    let suspicion = config.probe_interval().mul_f64(periods * SUSPICION_STRETCH);
     let longest = config.confirmation_timeout_ms.iter().max().copied().unwrap_or(0);
     let forgery = if leniency.forgery { FORGERY_RECOVERY } else { Duration::ZERO };
     rounds + suspicion + Duration::from_millis(2 * longest) + forgery

@@ -11,7 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shoal_core::random::Random;
-use shoal_core::{Config, Duration, Event, Generation, Instant, MemberEvent, Role};
+use shoal_core::{Config, Duration, Event, Generation, Instant, MemberEvent, MemberState, Role};
 
 use crate::checkers::{self, Ledger, Leniency};
 use crate::clock::Clock;
@@ -374,7 +374,12 @@ impl<'a> Swarm<'a> {
         self.tell(|_| "everything heals".to_owned());
         self.faults.heal(&mut self.simulation);
         for node in 0..self.options.nodes {
-            if self.simulation.member(node).is_none() && node < self.options.seeds {
+            let own = self
+                .simulation
+                .member(node)
+                .and_then(|engine| engine.members(Instant::ZERO).next());
+            let is_here = own.is_some_and(|own| own.state == MemberState::Alive);
+            if !is_here && node < self.options.seeds {
                 self.restart(node, Memory::Later)?;
             }
         }
