@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::id::JobId;
+use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::time::{Duration, Instant};
 
@@ -43,6 +45,17 @@ pub enum Event {
         /// When they came.
         at: Instant,
     },
+    /// A member does not serve a job, although its machine may be well (AD-30).
+    JobMemberDead {
+        /// The job.
+        job: JobId,
+        /// The member that the job should do without.
+        address: Address,
+        /// When.
+        at: Instant,
+    },
+    /// A job timed out, got stuck or changed hands.
+    Job(JobEvent),
     /// Peers said that this node failed, and it told them otherwise.
     Refuted {
         /// The incarnation that refutes.

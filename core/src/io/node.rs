@@ -25,6 +25,11 @@ use crate::coordinate::{Coordinate, Rtt};
 use crate::engine::{Engine, Member};
 use crate::error::CommandError;
 use crate::events::Event;
+use crate::id::{JobId, WorkerId};
+use crate::jobs::{
+    DatacenterTarget, ExtensionDenial, ExtensionGrant, ExtensionRequest, GateJobStart, JobOutcome,
+    JobSnapshot, JobStart, LeaderChange, WorkflowCounts,
+};
 use crate::node::{Address, Generation};
 use crate::stats::Stats;
 use crate::time::{Duration, Instant};
@@ -398,6 +403,80 @@ impl Node {
         self.command(move |engine, now| engine.broadcast(now, payload))
     }
 
+    /// Begins to lead a job on this manager; see [`Engine::job_started`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_started(&self, start: JobStart) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_started(now, &start))
+    }
+
+    /// Notes that a job made progress; see [`Engine::job_progress`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_progress(
+        &self,
+        job: JobId,
+        workflows: Option<WorkflowCounts>,
+    ) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_progress(now, job, workflows))
+    }
+
+    /// Ends a job; see [`Engine::job_finished`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_finished(&self, job: JobId, outcome: JobOutcome) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_finished(now, job, outcome))
+    }
+
+    /// Negotiates an extension with a worker; see [`Engine::worker_extension`]. The inner result is the
+    /// answer to the worker.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn worker_extension(
+        &self,
+        job: JobId,
+        worker: WorkerId,
+        request: ExtensionRequest,
+    ) -> Result<Result<ExtensionGrant, ExtensionDenial>, NodeError> {
+        self.command(move |engine, now| Ok(engine.worker_extension(now, job, worker, &request)))
+    }
+
+    /// Takes over the lead of a job, or gives it up; see [`Engine::leader_changed`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn leader_changed(&self, job: JobId, change: LeaderChange) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.leader_changed(now, job, &change))
+    }
+
+    /// Begins to watch a job on this gate; see [`Engine::gate_job_started`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_job_started(
+        &self,
+        job: JobId,
+        timeout: Duration,
+        datacenters: Vec<DatacenterTarget>,
+    ) -> Result<bool, NodeError> {
+        self.command(move |engine, now| {
+            let start = GateJobStart { job, timeout, datacenters: &datacenters };
+            engine.gate_job_started(now, &start)
+        })
+    }
+
+    /// What a new leader of this job would need to go on; see [`Engine::job_snapshot`].
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn job_snapshot(&self, job: JobId) -> Result<Option<JobSnapshot>, NodeError> {
+        self.command(move |engine, now| Ok(engine.job_snapshot(now, job)))
+    }
+
     /// Every member that this node knows, itself first.
     pub fn members(&self) -> Vec<Member> {
         self.outlet.view.members()
@@ -437,10 +516,10 @@ impl Node {
     pub fn stop(self) {}
 
     /// Runs a command on the node's thread and waits for the engine's answer.
-    fn command(
+    fn command<T: Send + 'static>(
         &self,
-        command: impl FnOnce(&mut Engine, Instant) -> Result<(), CommandError> + Send + 'static,
-    ) -> Result<(), NodeError> {
+        command: impl FnOnce(&mut Engine, Instant) -> Result<T, CommandError> + Send + 'static,
+    ) -> Result<T, NodeError> {
         let (reply, answer) = sync_channel(1);
         let task = Box::new(move |engine: &mut Engine, now| {
             let _ = reply.send(command(engine, now));
@@ -532,7 +611,7 @@ mod tests {
                 clock::now() - start
             });
             std::thread::sleep(Duration::from_millis(20));
-            let answer = nodes[0].command(|_, _| panic!("on purpose, by a test"));
+            let answer = nodes[0].command::<()>(|_, _| panic!("on purpose, by a test"));
             assert_eq!(answer, Err(NodeError::Stopped));
             assert!(waiting.join().unwrap() < Duration::from_secs(10));
         });

@@ -63,6 +63,7 @@
 
 pub mod config;
 mod delivery;
+pub(crate) mod desk;
 pub mod extension;
 pub mod gate;
 pub mod messages;

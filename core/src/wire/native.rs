@@ -40,6 +40,8 @@ pub enum Kind {
     StateRequest = 9,
     /// A part of the subject's state.
     StateReply = 10,
+    /// Messages between managers and gates about jobs, acknowledged among themselves.
+    Jobs = 11,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Gossip,
             StateRequest,
             StateReply,
+            Jobs,
         ];
         kinds.get(usize::from(number).checked_sub(1)?).copied()
     }
@@ -513,7 +516,7 @@ mod tests {
         for number in 0..=u8::MAX {
             match Kind::from_wire(number) {
                 Some(kind) => assert_eq!(kind as u8, number),
-                None => assert!(number == 0 || number > Kind::StateReply as u8, "{number}"),
+                None => assert!(number == 0 || number > Kind::Jobs as u8, "{number}"),
             }
         }
     }

@@ -1,0 +1,196 @@
+//! The sans-I/O engine for Python: for simulations, for tests, for programs with a loop of their own.
+//!
+//! The drive loop is the engine's: one input, then drain, then wait. Where the engine asserts, this class
+//! raises, before anything has changed.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, MutexGuard};
+
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use shoal_core::config::DATAGRAM_SIZE_MAX;
+use shoal_core::{Address, Generation, Instant};
+
+use crate::config::engine_config;
+use crate::convert::{AddressText, DatacenterText, RoleName, Secrets, Whole};
+use crate::errors::Failure;
+use crate::events::event_object;
+use crate::stats::stats_dict;
+use crate::values::{Coordinate, Member, Rtt};
+
+/// One node's whole state, without I/O and without a clock.
+///
+/// One input, then drain, then wait: after each `handle_datagram`, `handle_timeout`, `join` and `leave`
+/// call `poll_transmit` until it returns `None`, then `poll_event` until it returns `None`; then wait
+/// for a datagram or for `poll_timeout()`. Times are nanoseconds of one clock of your choosing, for example
+/// `time.monotonic_ns()`. The same seed and the same inputs give the same outputs, bit for bit.
+#[pyclass(frozen, module = "shoal")]
+pub(crate) struct Engine {
+    state: Mutex<State>,
+}
+
+/// A datagram and where to send it.
+type Sendto<'py> = (Bound<'py, PyBytes>, (String, u16));
+
+struct State {
+    engine: shoal_core::Engine,
+    /// Datagrams are opened where they lie, and Python's bytes are not ours to change.
+    incoming: Vec<u8>,
+    outgoing: Box<[u8; DATAGRAM_SIZE_MAX]>,
+}
+
+#[pymethods]
+impl Engine {
+    /// A node at the address `advertise` that knows only itself.
+    ///
+    /// `seed` decides everything that is random about it; two nodes of one cluster need different seeds.
+    /// `generation` says which run of the program this is, and must be larger at every restart.
+    #[new]
+    #[pyo3(signature = (
+        advertise, *, secret, seed, generation, now_ns, role=RoleName(shoal_core::Role::Manager),
+        datacenter=DatacenterText::unnamed(), config=None
+    ), text_signature = "(advertise, *, secret, seed, generation, now_ns, role='manager', \
+        datacenter='default', config=None)")]
+    #[allow(clippy::too_many_arguments, reason = "all but one are keywords in Python")]
+    fn new(
+        advertise: AddressText,
+        secret: Secrets,
+        seed: Whole,
+        generation: Whole,
+        now_ns: Whole,
+        role: RoleName,
+        datacenter: DatacenterText,
+        config: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Engine> {
+        let mut config = engine_config(config, advertise.0, secret.0)?;
+        config.role = role.0;
+        config.datacenter = datacenter.0;
+        config.generation = Generation(generation.0);
+        let now = Instant::from_nanos(now_ns.0);
+        let engine = shoal_core::Engine::new(config, seed.0, now).map_err(Failure::from)?;
+        let outgoing = Box::new([0; DATAGRAM_SIZE_MAX]);
+        Ok(Engine { state: Mutex::new(State { engine, incoming: Vec::new(), outgoing }) })
+    }
+
+    /// Takes a datagram that came from `source`. Bad ones are counted and dropped.
+    fn handle_datagram(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        source: AddressText,
+        datagram: Cow<'_, [u8]>,
+    ) -> PyResult<()> {
+        let mut state = self.drained(py)?;
+        let State { engine, incoming, .. } = &mut *state;
+        incoming.clear();
+        incoming.extend_from_slice(&datagram);
+        engine.handle_datagram(Instant::from_nanos(now_ns.0), source.0, incoming);
+        Ok(())
+    }
+
+    /// Acts on every deadline that has passed. Calling it before `poll_timeout()` does nothing.
+    fn handle_timeout(&self, py: Python<'_>, now_ns: Whole) -> PyResult<()> {
+        self.drained(py)?.engine.handle_timeout(Instant::from_nanos(now_ns.0));
+        Ok(())
+    }
+
+    /// When `handle_timeout` should be called next; `None` when the node has left.
+    fn poll_timeout(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        Ok(self.state(py)?.engine.poll_timeout().map(Instant::as_nanos))
+    }
+
+    /// The next datagram to send and where to, as the arguments of `socket.sendto`; `None` when there
+    /// is none. `now_ns` should be the time of sending: round trips are counted from it.
+    fn poll_transmit<'py>(&self, py: Python<'py>, now_ns: Whole) -> PyResult<Option<Sendto<'py>>> {
+        let mut state = self.state(py)?;
+        let State { engine, outgoing, .. } = &mut *state;
+        let transmit = engine.poll_transmit(Instant::from_nanos(now_ns.0), outgoing.as_mut_slice());
+        let Some(transmit) = transmit else { return Ok(None) };
+        let target = (transmit.target.ip().to_string(), transmit.target.port());
+        Ok(Some((PyBytes::new(py, &outgoing[..transmit.size]), target)))
+    }
+
+    /// The next event, oldest first; `None` when there is none.
+    fn poll_event<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let event = self.state(py)?.engine.poll_event();
+        event.map(|event| event_object(py, event)).transpose()
+    }
+
+    /// Joins a cluster through any of these addresses.
+    fn join(&self, py: Python<'_>, now_ns: Whole, seeds: Vec<AddressText>) -> PyResult<()> {
+        let seeds: Vec<Address> = seeds.into_iter().map(|seed| seed.0).collect();
+        let joined = self.drained(py)?.engine.join(Instant::from_nanos(now_ns.0), &seeds);
+        Ok(joined.map_err(Failure::from)?)
+    }
+
+    /// Says goodbye. The event `Left` follows when it has been said.
+    fn leave(&self, py: Python<'_>, now_ns: Whole) -> PyResult<()> {
+        let left = self.drained(py)?.engine.leave(Instant::from_nanos(now_ns.0));
+        Ok(left.map_err(Failure::from)?)
+    }
+
+    /// Seals with the first of these secrets from now on and opens with any of them.
+    fn set_secrets(&self, py: Python<'_>, secret: Secrets) -> PyResult<()> {
+        Ok(self.state(py)?.engine.set_secrets(secret.0).map_err(Failure::from)?)
+    }
+
+    /// All members, this node first.
+    fn members<'py>(&self, py: Python<'py>, now_ns: Whole) -> PyResult<Bound<'py, PyList>> {
+        let now = Instant::from_nanos(now_ns.0);
+        let members: Vec<_> = self.state(py)?.engine.members(now).map(Member::from).collect();
+        PyList::new(py, members)
+    }
+
+    /// The member at an address; `None` when it is unknown.
+    fn member(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        address: AddressText,
+    ) -> PyResult<Option<Member>> {
+        let now = Instant::from_nanos(now_ns.0);
+        Ok(self.state(py)?.engine.member(address.0, now).map(Member::from))
+    }
+
+    /// What is known of the round trip to an address.
+    fn rtt(&self, py: Python<'_>, now_ns: Whole, address: AddressText) -> PyResult<Option<Rtt>> {
+        let now = Instant::from_nanos(now_ns.0);
+        Ok(self.state(py)?.engine.rtt(address.0, now).map(Rtt::from))
+    }
+
+    /// Where the node is in the latency space.
+    #[getter]
+    fn coordinate(&self, py: Python<'_>) -> PyResult<Coordinate> {
+        Ok((*self.state(py)?.engine.coordinate()).into())
+    }
+
+    /// How much the node distrusts its own view, 0 (not at all) to 8.
+    #[getter]
+    fn health_score(&self, py: Python<'_>) -> PyResult<u8> {
+        Ok(self.state(py)?.engine.health_score())
+    }
+
+    /// The value of every counter by its name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.state(py)?.engine.stats().clone();
+        stats_dict(py, &stats)
+    }
+}
+
+impl Engine {
+    fn state(&self, py: Python<'_>) -> Result<MutexGuard<'_, State>, Failure> {
+        let broken = "the engine failed a check of its own and cannot go on; please report it";
+        self.state.lock_py_attached(py).map_err(|_| Failure::Lifecycle(broken))
+    }
+
+    /// The state when the next input may come.
+    fn drained(&self, py: Python<'_>) -> Result<MutexGuard<'_, State>, Failure> {
+        let state = self.state(py)?;
+        if state.engine.is_drained() {
+            return Ok(state);
+        }
+        let message = "datagrams of the last input wait; call poll_transmit until it returns None";
+        Err(Failure::Lifecycle(message))
+    }
+}
