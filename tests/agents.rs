@@ -1,5 +1,5 @@
-//! Real `shoal agent` processes: they form a cluster, notice a kill, take a restarted node back, tell a
-//! goodbye from a failure, and refuse a bad configuration in one line.
+//! Real `shoal agent` processes: they form a cluster, notice a kill, take a restarted node back,
+//! tell a goodbye from a failure, and refuse a bad configuration in one line.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -171,7 +171,8 @@ fn start_cluster(arguments: &[&str]) -> Vec<Agent> {
     agents
 }
 
-/// The life of a cluster, with these arguments for every agent. Returns the backend and one agent's log.
+/// The life of a cluster, with these arguments for every agent. Returns the backend and one agent's
+/// log.
 fn live(arguments: &[&str]) -> (String, String) {
     shoal();
     let started = Instant::now();

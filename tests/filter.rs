@@ -6,8 +6,8 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// Runs `test` where this system call fails with this error.
 ///
-/// The kernel applies the filter to the thread that installs it and to the threads and processes that it
-/// starts, so `test` runs in a thread of its own and nothing else notices.
+/// The kernel applies the filter to the thread that installs it and to the threads and processes
+/// that it starts, so `test` runs in a thread of its own and nothing else notices.
 pub fn without_call<T: Send>(call: libc::c_long, errno: i32, test: impl FnOnce() -> T + Send) -> T {
     let rules = BTreeMap::from([(call, Vec::new())]);
     let refusal = SeccompAction::Errno(errno as u32);

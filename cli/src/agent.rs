@@ -1,8 +1,9 @@
 //! `shoal agent`: runs one node until it is told to stop, and prints what it sees.
 //!
-//! The node has its own thread; this one sleeps on two descriptors, the node's events and the signals, and
-//! wakes for nothing else. SIGINT and SIGTERM make the node say goodbye, so that peers see it leave rather
-//! than fail; a second signal, or no goodbye within [`LEAVE_TIMEOUT`], ends it anyway.
+//! The node has its own thread; this one sleeps on two descriptors, the node's events and the
+//! signals, and wakes for nothing else. SIGINT and SIGTERM make the node say goodbye, so that peers
+//! see it leave rather than fail; a second signal, or no goodbye within [`LEAVE_TIMEOUT`], ends it
+//! anyway.
 
 use std::io::Read;
 use std::net::ToSocketAddrs;
@@ -72,7 +73,8 @@ fn node_options(settings: &Settings, engine: &EngineSettings) -> Result<NodeOpti
         settings.bind.unwrap_or_else(|| BIND_DEFAULT.parse().expect("the default is an address"));
     if settings.advertise.is_none() && bind.ip().is_unspecified() {
         return Err(Failure::usage(format_args!(
-            "peers cannot reach {bind}; add --advertise with the address they use, or --bind to one address"
+            "peers cannot reach {bind}; add --advertise with the address they use, or --bind to \
+             one address"
         )));
     }
     let advertise = settings.advertise.map_or(Address::UNSPECIFIED, Address::from);

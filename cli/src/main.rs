@@ -1,8 +1,8 @@
 //! The `shoal` program: runs a node, makes secrets, shows a whole cluster at work.
 //!
 //! Each command is a module with its arguments and a `run` function. Exit codes: 0 done, 1 failed,
-//! 2 usage; every failure is one line on stderr that says what to do. Logs go to stderr too, results
-//! to stdout.
+//! 2 usage; every failure is one line on stderr that says what to do. Logs go to stderr too,
+//! results to stdout.
 #![deny(unsafe_code)]
 
 mod agent;
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
     let result = match Arguments::try_parse() {
         Ok(arguments) => start_log().and_then(|()| run(&arguments.command)),
         Err(error) => match error.kind() {
-            // Help was asked for, or is the answer to an empty command line. Clap knows where it goes.
+            // Help was asked for, or is the answer to an empty command line. Clap knows where it
+            // goes.
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),

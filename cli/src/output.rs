@@ -1,7 +1,8 @@
 //! What the program says on stdout: one line per event, as JSON for machines or as text for people.
 //!
-//! Every line is flushed when it is complete, so that a reader at the other end of a pipe sees it at once.
-//! A reader that has gone away is not an error of ours: it surfaces as [`Written::Unheard`].
+//! Every line is flushed when it is complete, so that a reader at the other end of a pipe sees it
+//! at once. A reader that has gone away is not an error of ours: it surfaces as
+//! [`Written::Unheard`].
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -136,7 +137,8 @@ impl Record {
                 format!("joined      through {seed}  {}", clock(*at_ms))
             }
             Record::JoinDelayed { attempts, at_ms } => format!(
-                "waiting     no seed answered {attempts} times, trying on; are address and secret right?  {}",
+                "waiting     no seed answered {attempts} times, trying on; are address and secret \
+                 right?  {}",
                 clock(*at_ms)
             ),
             Record::Refuted { incarnation, at_ms } => format!(
@@ -242,7 +244,10 @@ mod tests {
             |event| serde_json::to_string(&Record::from_event(&event, unix_ms).unwrap()).unwrap();
         assert_eq!(
             json(member()),
-            r#"{"event":"member","address":"127.0.0.1:9000","state":"suspect","incarnation":2,"role":"gate","datacenter":"east","at_ms":1005}"#
+            concat!(
+                r#"{"event":"member","address":"127.0.0.1:9000","state":"suspect","#,
+                r#""incarnation":2,"role":"gate","datacenter":"east","at_ms":1005}"#
+            )
         );
         let left = Event::Left { at: Instant::ZERO };
         assert_eq!(json(left), r#"{"event":"left","at_ms":1000}"#);

@@ -1,9 +1,9 @@
 //! What an agent is told: flags over a TOML file over defaults.
 //!
-//! [`Settings`] is declared once and read twice, by clap from the command line and by serde from the file, so
-//! the two can not drift apart. The file may also hold an `[engine]` table with the engine's tuning.
-//! Unknown keys are errors that name the nearest key: a setting that silently does nothing is worse
-//! than none.
+//! [`Settings`] is declared once and read twice, by clap from the command line and by serde from
+//! the file, so the two can not drift apart. The file may also hold an `[engine]` table with the
+//! engine's tuning. Unknown keys are errors that name the nearest key: a setting that silently does
+//! nothing is worse than none.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -18,8 +18,8 @@ use shoal_core::{Config, DatacenterName, Role};
 use crate::exit::Failure;
 use crate::output::Format;
 
-/// Where an agent listens unless it is told otherwise: on this machine alone, so that nothing is exposed by
-/// accident. 7462 is S-H-O-A on a telephone's keys.
+/// Where an agent listens unless it is told otherwise: on this machine alone, so that nothing is
+/// exposed by accident. 7462 is S-H-O-A on a telephone's keys.
 pub const BIND_DEFAULT: &str = "127.0.0.1:7462";
 
 /// Which datagrams are spoken.
@@ -55,7 +55,8 @@ pub struct Settings {
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_text")]
     pub datacenter: Option<DatacenterName>,
-    /// Read the cluster's secret from this file; otherwise it is in $SHOAL_SECRET. See `shoal keygen`
+    /// Read the cluster's secret from this file; otherwise it is in $SHOAL_SECRET. See `shoal
+    /// keygen`
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// The datagrams to speak [default: native]

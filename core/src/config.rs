@@ -32,6 +32,10 @@ pub const BROADCAST_COUNT_MAX: usize = 256;
 pub const STATE_SIZE_MAX: u32 = 1 << 20;
 /// How many members' states are read at a time.
 pub const FETCH_COUNT_MAX: u32 = 64;
+/// How many members may be accused in all jobs together (AD-30).
+pub const JOB_SUSPICIONS_MAX: usize = 50_000;
+/// How many members may be accused in one job (AD-30).
+pub const JOB_SUSPICIONS_PER_JOB_MAX: usize = 1_000;
 /// The highest local health score (Lifeguard, section IV-A: `S`).
 pub const HEALTH_SCORE_MAX: u8 = 8;
 /// The most members a table may be configured for.
@@ -98,6 +102,10 @@ pub struct Config {
     pub suspicion_min_factor: f64,
     /// Largest suspicion time as a multiple of the smallest; 1 to 100. (Lifeguard: beta.)
     pub suspicion_max_factor: f64,
+    /// How long a member accused in one job has with enough accusers, in ms; 1 to 3,600,000. (AD-30.)
+    pub job_suspicion_min_ms: u64,
+    /// How long it has with a single accuser, in ms; at least the former. (AD-30.)
+    pub job_suspicion_max_ms: u64,
     /// How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM: lambda.)
     pub gossip_factor: u32,
     /// Time between two gossip rounds while updates wait, in ms; 10 to 60,000.
@@ -154,6 +162,8 @@ impl Config {
             indirect_probe_count: 3,
             suspicion_min_factor: 2.0,
             suspicion_max_factor: 6.0,
+            job_suspicion_min_ms: 1_000,
+            job_suspicion_max_ms: 10_000,
             gossip_factor: 4,
             gossip_interval_ms: 100,
             gossip_fanout: 3,
@@ -203,6 +213,13 @@ impl Config {
             ),
             ("suspicion_min_factor", self.suspicion_min_factor, 0.1, 100.0),
             ("suspicion_max_factor", self.suspicion_max_factor, 1.0, 100.0),
+            ("job_suspicion_min_ms", millis(self.job_suspicion_min_ms), 1.0, 3_600_000.0),
+            (
+                "job_suspicion_max_ms",
+                millis(self.job_suspicion_max_ms),
+                millis(self.job_suspicion_min_ms),
+                3_600_000.0,
+            ),
             ("gossip_factor", f64::from(self.gossip_factor), 1.0, 20.0),
             ("gossip_interval_ms", millis(self.gossip_interval_ms), 10.0, 60_000.0),
             ("gossip_fanout", self.gossip_fanout as f64, 1.0, 16.0),

@@ -19,7 +19,9 @@ use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::id::JobId;
 use crate::jobs::desk::JobDesk;
+pub use crate::membership::jobs::JobStanding;
 use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
@@ -166,6 +168,8 @@ impl Engine {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
+        let (membership, mut context) = self.split();
+        membership.expire_job_layer(&mut context);
         self.jobs.handle_timeout(self.now);
         self.settle();
     }
@@ -175,7 +179,11 @@ impl Engine {
         if self.membership.is_gone() {
             return None;
         }
-        let deadlines = [self.effects.next_deadline(), self.jobs.poll_timeout()];
+        let deadlines = [
+            self.effects.next_deadline(),
+            self.membership.next_job_deadline(),
+            self.jobs.poll_timeout(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -284,6 +292,39 @@ impl Engine {
         membership.broadcast(&mut context, payload)
     }
 
+    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time,
+    /// [`Event::JobMemberDead`] follows. Returns whether the accusation is news: a member that is not
+    /// active is not accused, and each accuser counts once. (AD-30.)
+    ///
+    /// # Errors
+    /// [`CommandError::JobSuspicionsFull`]; nothing has changed.
+    pub fn accuse_for_job(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        member: Address,
+        accuser: Address,
+    ) -> Result<bool, CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.accuse_for_job(&mut context, job, member, accuser)
+    }
+
+    /// Somebody says that a member serves a job after all. Returns whether it had been accused.
+    pub fn vouch_for_job(&mut self, job: JobId, member: Address) -> bool {
+        self.membership.vouch_for_job(job, member)
+    }
+
+    /// Forgets all accusations of a job that is over.
+    pub fn forget_job(&mut self, job: JobId) {
+        self.membership.forget_job(job);
+    }
+
+    /// What a member is to a job.
+    pub fn job_standing(&self, job: JobId, member: Address) -> JobStanding {
+        self.membership.job_standing(job, member)
+    }
+
     /// Seals with the first of these secrets from now on and opens with any of them. To rotate without
     /// losing a datagram: everywhere add the new one at the end, then move it to the front, then
     /// drop the old one.
@@ -384,6 +425,7 @@ mod tests {
     use super::*;
     use crate::testing::{Cluster, address, config};
     use crate::time::Duration;
+    use crate::wire::native::{Header, Kind, Update};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -639,6 +681,164 @@ mod tests {
         assert_eq!(value(Counter::DroppedUnknownKey), 1);
         assert_eq!(value(Counter::DatagramsSent), sent, "a bad datagram was answered");
         assert_eq!(engine.members(cluster.now).collect::<Vec<_>>(), before);
+    }
+
+    /// What an insider that holds the secret can send in the name of node 1.
+    fn forged(recipient: u16, update: &Update) -> Vec<u8> {
+        let own = config(1);
+        // A session of its own, so that it does not count as replayed.
+        let seed = 77 + u64::from(update.incarnation.0);
+        let mut envelopes = Envelopes::new(&own.secrets, 1, 2, &mut Random::new(seed));
+        let header = Header {
+            kind: Kind::Gossip,
+            sequence: 0,
+            sender: own.advertise,
+            generation: own.generation,
+            incarnation: Incarnation(0),
+            role: own.role,
+            health_score: 0,
+            recipient: address(recipient),
+            recipient_generation: Generation(0),
+            subject: Address::UNSPECIFIED,
+            parameter: 0,
+            state_version: 0,
+        };
+        let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };
+        let mut buffer = vec![0; DATAGRAM_SIZE_MAX];
+        let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
+        let mut writer = MessageWriter::new(body, &header, &own.datacenter, &coordinate);
+        assert!(writer.push_update(update));
+        let size = writer.finish();
+        let size = envelopes.seal(&mut buffer, size);
+        buffer.truncate(size);
+        buffer
+    }
+
+    fn claim(subject: u16, state: MemberState, incarnation: u32) -> Update {
+        let config = config(subject);
+        Update {
+            address: config.advertise,
+            generation: config.generation,
+            incarnation: Incarnation(incarnation),
+            state,
+            role: config.role,
+            health_score: 0,
+            datacenter: config.datacenter,
+            accuser: 5,
+            state_version: 0,
+        }
+    }
+
+    fn generation(cluster: &Cluster, number: u16) -> u64 {
+        cluster.engines[&number].member_at(OWN_SLOT, cluster.now).unwrap().generation.0
+    }
+
+    #[test]
+    fn a_false_goodbye_does_not_shut_a_node_out() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        for observer in [0, 1, 3] {
+            let mut bytes = forged(observer, &claim(2, MemberState::Left, 0));
+            cluster.deliver(observer, address(1), &mut bytes);
+            cluster.run_for(Duration::from_millis(1));
+        }
+        cluster.run_until(10 * SECOND, |c| generation(c, 2) > 1 && c.is_full_mesh());
+    }
+
+    #[test]
+    fn an_incarnation_too_far_to_refute_begins_a_new_run() {
+        for leap in [0, 5, 900, 5_000] {
+            let mut cluster = Cluster::formed(3, Role::Manager);
+            let mut bytes = forged(2, &claim(2, MemberState::Suspect, leap));
+            cluster.deliver(2, address(1), &mut bytes);
+            assert_eq!(generation(&cluster, 2) > 1, leap == 5_000, "leap of {leap}");
+        }
+        // Peers that missed the leaps would refuse to believe the incarnation that they led to.
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for incarnation in [900, 1_800, 1] {
+            let mut bytes = forged(2, &claim(2, MemberState::Suspect, incarnation));
+            cluster.deliver(2, address(1), &mut bytes);
+        }
+        assert!(generation(&cluster, 2) > 1);
+    }
+
+    #[test]
+    fn every_new_incarnation_is_told_to_mirrors() {
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for incarnation in [1, 4] {
+            while cluster.engine(0).poll_change().is_some() {}
+            let mut bytes = forged(0, &claim(2, MemberState::Suspect, incarnation));
+            cluster.deliver(0, address(1), &mut bytes);
+            let now = cluster.now;
+            let engine = cluster.engine(0);
+            let changed = std::iter::from_fn(|| engine.poll_change()).collect::<Vec<_>>();
+            let slot = changed.into_iter().find(|&slot| {
+                engine.member_at(slot, now).is_some_and(|member| member.address == address(2))
+            });
+            assert!(slot.is_some(), "incarnation {incarnation}");
+        }
+    }
+
+    #[test]
+    fn a_forged_source_does_not_make_a_node_answer_itself() {
+        let mut cluster = Cluster::formed(2, Role::Manager);
+        let later = cluster.now + SECOND;
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        cluster.engine(1).handle_timeout(later);
+        let size = cluster.engine(1).poll_transmit(later, &mut buffer).unwrap().size;
+        let sent = cluster.engines[&0].stats().value(Counter::DatagramsSent);
+        cluster.deliver(0, address(0), &mut buffer[..size]);
+        let stats = cluster.engines[&0].stats();
+        assert_eq!(stats.value(Counter::DroppedOwn), 1);
+        assert_eq!(stats.value(Counter::DatagramsSent), sent);
+    }
+
+    #[test]
+    fn who_left_may_come_back_with_any_generation() {
+        for generation in [9, 50, 51] {
+            let mut cluster = Cluster::new();
+            for number in 0..4 {
+                let first = Generation(if number == 3 { 50 } else { 1 });
+                cluster.start(number, Config { generation: first, ..config(number) });
+            }
+            cluster.run_until(3 * SECOND, Cluster::is_full_mesh);
+            cluster.leave(3);
+            cluster.run_for(SECOND);
+            cluster.kill(3);
+            cluster.start(3, Config { generation: Generation(generation), ..config(3) });
+            cluster.run_until(10 * SECOND, Cluster::is_full_mesh);
+        }
+    }
+
+    #[test]
+    fn hearsay_of_a_peer_that_nobody_heard_is_not_passed_on() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        let mut stranger = Engine::new(config(9), 1, cluster.now).unwrap();
+        stranger.join(cluster.now, &[address(0)]).unwrap();
+        stranger.handle_timeout(cluster.now);
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        let size = stranger.poll_transmit(cluster.now, &mut buffer).unwrap().size;
+        cluster.deliver(0, address(9), &mut buffer[..size]);
+        cluster.run_for(40 * SECOND);
+        assert_eq!(cluster.state(0, 9), Some(MemberState::Unconfirmed));
+        assert!((1..4).all(|observer| cluster.state(observer, 9).is_none()));
+        cluster.run_for(100 * SECOND);
+        assert_eq!(cluster.state(0, 9), None);
+    }
+
+    #[test]
+    fn a_peer_asked_in_vain_is_asked_again_when_others_hear_it() {
+        for role in Role::ALL {
+            let mut cluster = Cluster::new();
+            cluster.cut = vec![(address(1), address(2)), (address(2), address(1))];
+            for number in 0..3 {
+                let role = if number == 2 { role } else { Role::Gate };
+                cluster.start(number, Config { role, ..config(number) });
+            }
+            cluster.run_for(40 * SECOND);
+            assert_eq!(cluster.state(1, 2), Some(MemberState::Unconfirmed));
+            cluster.cut.clear();
+            cluster.run_until(25 * SECOND, Cluster::is_full_mesh);
+        }
     }
 
     #[test]

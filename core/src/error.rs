@@ -73,6 +73,9 @@ pub enum CommandError {
     /// Too many broadcasts are under way; try again when some have spread.
     #[error("256 broadcasts are under way, try again later")]
     BroadcastQueueFull,
+    /// Too many members are accused, in this job or in all; end jobs that are over with `forget_job`.
+    #[error("too many members are accused in jobs, at most 1000 in one and 50000 in all")]
+    JobSuspicionsFull,
     /// The node has another role than this is for.
     #[error("only a {needed} can do this")]
     Role {

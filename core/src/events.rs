@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::id::JobId;
 use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::time::{Duration, Instant};
@@ -42,6 +43,15 @@ pub enum Event {
         /// Its bytes.
         payload: Bytes,
         /// When they came.
+        at: Instant,
+    },
+    /// A member does not serve a job, although its machine may be well (AD-30).
+    JobMemberDead {
+        /// The job.
+        job: JobId,
+        /// The member that the job should do without.
+        address: Address,
+        /// When.
         at: Instant,
     },
     /// A job timed out, got stuck or changed hands.

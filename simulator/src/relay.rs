@@ -1,22 +1,24 @@
 //! A UDP relay that gives unmodified nodes a wide-area network, on one machine and without root.
 //!
 //! The relay owns the addresses that nodes advertise; each node is bound to another, local one. A
-//! datagram that A sends to B's advertised address reaches the relay's socket for B, waits out the link
-//! from A to B, and leaves from the relay's socket for A. So B sees A's advertised address as its source,
-//! as across a NAT, and neither end knows of the relay:
+//! datagram that A sends to B's advertised address reaches the relay's socket for B, waits out the
+//! link from A to B, and leaves from the relay's socket for A. So B sees A's advertised address as
+//! its source, as across a NAT, and neither end knows of the relay:
 //!
 //! ```text
 //! A (local) --> [B advertised] relay: delay, jitter, loss, ... [A advertised] --> B (local)
 //! ```
 //!
-//! Each direction of each pair is a [`Link`] of its own, so paths may be asymmetric. All faults can be
-//! changed while traffic flows. Each link draws its faults from a generator of its own: what happens to
-//! the n-th datagram of a link depends on the seed and the link alone, however the links interleave.
+//! Each direction of each pair is a [`Link`] of its own, so paths may be asymmetric. All faults can
+//! be changed while traffic flows. Each link draws its faults from a generator of its own: what
+//! happens to the n-th datagram of a link depends on the seed and the link alone, however the links
+//! interleave.
 //!
 //! Limits: one thread; at most [`ENDPOINT_COUNT_MAX`] endpoints; datagrams wait in a queue of
-//! [`RelayOptions::queue_capacity`], and newcomers are dropped and counted when it is full. A change of
-//! links or partitions applies to datagrams that arrive after it. A datagram leaves when it is due, as
-//! precisely as the machine wakes a thread up; [`RelayCounts::lateness_max`] tells how well that went.
+//! [`RelayOptions::queue_capacity`], and newcomers are dropped and counted when it is full. A
+//! change of links or partitions applies to datagrams that arrive after it. A datagram leaves when
+//! it is due, as precisely as the machine wakes a thread up; [`RelayCounts::lateness_max`] tells
+//! how well that went.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
@@ -42,13 +44,14 @@ const JITTER_FACTOR_MAX: f64 = 10.0;
 /// The event number that stands for the relay's own wake-up, beyond every endpoint's.
 const WAKE: u64 = u64::MAX;
 
-/// What happens to the datagrams in one direction between two endpoints. The default is a perfect link.
+/// What happens to the datagrams in one direction between two endpoints. The default is a perfect
+/// link.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Link {
     /// The time every datagram takes.
     pub delay: Duration,
-    /// The mean of a random addition to it, exponentially distributed and cut at ten times the mean.
-    /// It never lets datagrams overtake each other: that is what `reordering` is for.
+    /// The mean of a random addition to it, exponentially distributed and cut at ten times the
+    /// mean. It never lets datagrams overtake each other: that is what `reordering` is for.
     pub jitter: Duration,
     /// The share of datagrams that vanish; 0 to 1.
     pub loss: f64,
@@ -181,8 +184,8 @@ impl Relay {
         Ok(Relay { shared, thread: Some(thread) })
     }
 
-    /// Takes an address into the relay's ownership; port 0 lets the system choose one. Datagrams to it
-    /// are dropped until a node is attached. Its links are perfect until they are set.
+    /// Takes an address into the relay's ownership; port 0 lets the system choose one. Datagrams to
+    /// it are dropped until a node is attached. Its links are perfect until they are set.
     ///
     /// # Errors
     /// When the address cannot be bound, or [`ENDPOINT_COUNT_MAX`] is reached. Nothing was added.
@@ -206,8 +209,8 @@ impl Relay {
         self.shared.network().endpoints[endpoint.0].advertised
     }
 
-    /// Says where the node behind an endpoint is bound: datagrams from there are its own, and those for
-    /// the endpoint go there. Replaces an earlier attachment.
+    /// Says where the node behind an endpoint is bound: datagrams from there are its own, and those
+    /// for the endpoint go there. Replaces an earlier attachment.
     pub fn attach(&self, endpoint: Endpoint, local: SocketAddr) {
         let mut network = self.shared.network();
         network.detach(endpoint.0);
@@ -215,8 +218,8 @@ impl Relay {
         network.senders.insert(local, endpoint.0);
     }
 
-    /// Forgets the node behind an endpoint. Call it when the node stops, before another program can be
-    /// given its local port.
+    /// Forgets the node behind an endpoint. Call it when the node stops, before another program can
+    /// be given its local port.
     pub fn detach(&self, endpoint: Endpoint) {
         self.shared.network().detach(endpoint.0);
     }
@@ -327,8 +330,8 @@ impl Network {
 }
 
 impl Path {
-    /// Takes the same number of draws for every datagram, so that switching one fault on or off leaves
-    /// the others as they were.
+    /// Takes the same number of draws for every datagram, so that switching one fault on or off
+    /// leaves the others as they were.
     fn decide(&mut self, now: Instant, counts: &mut RelayCounts) -> Fate {
         let link = self.link;
         let [lost, copied, held, jitter, copy_jitter, extra] =
@@ -422,8 +425,8 @@ impl Carrier {
     }
 
     fn run(mut self) {
-        // The kernel may wake a thread 50 us late to save power unless it is told not to. Where it cannot
-        // be told, deliveries are that much less precise.
+        // The kernel may wake a thread 50 us late to save power unless it is told not to. Where it
+        // cannot be told, deliveries are that much less precise.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let mut ready = Vec::with_capacity(ENDPOINT_COUNT_MAX + 1);
         while !self.shared.network().stopped {

@@ -1,8 +1,8 @@
 //! The demo's cluster: fifteen real nodes in three datacenters, and the network between them.
 //!
-//! Every node is bound to a free port of 127.0.0.1 and advertises an address that the relay owns, so that
-//! all it sends and receives takes the emulated time. The delays are those between three real places
-//! (public ping averages of cloud regions), plus an access link per node and jitter.
+//! Every node is bound to a free port of 127.0.0.1 and advertises an address that the relay owns,
+//! so that all it sends and receives takes the emulated time. The delays are those between three
+//! real places (public ping averages of cloud regions), plus an access link per node and jitter.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,7 +37,8 @@ const ACCESS_MS: (f64, f64) = (0.05, 0.35);
 const JITTER_SHARE: f64 = 0.004;
 /// The first port that is tried for the advertised addresses, and how many after it.
 const PORTS: std::ops::Range<u16> = 7462..7512;
-/// Time between two probes of a node. Shorter than the default, so that half a minute shows everything.
+/// Time between two probes of a node. Shorter than the default, so that half a minute shows
+/// everything.
 const PROBE_INTERVAL_MS: u64 = 100;
 
 /// The running cluster.
@@ -186,7 +187,8 @@ impl Cluster {
     }
 }
 
-/// Starts a relay that owns 127.1.0.1 to 127.3.0.5, all at the first port that is free on all of them.
+/// Starts a relay that owns 127.1.0.1 to 127.3.0.5, all at the first port that is free on all of
+/// them.
 fn start_relay(seed: u64) -> Result<(Relay, Vec<Endpoint>), Failure> {
     let mut last = String::new();
     for port in PORTS {

@@ -1,9 +1,10 @@
 //! `shoal demo`: a three-datacenter cluster at work, in one process and half a minute.
 //!
-//! Fifteen real nodes speak real, encrypted UDP through a relay that gives them wide-area delays. The demo
-//! forms the cluster, lets coordinates converge, routes jobs, kills a datacenter's managers, runs a job into
-//! its timeout and leaves. It shows this as it happens, prints a table and writes a report page. It doubles as
-//! an end-to-end check: a phase that does not go as expected ends it with status 1.
+//! Fifteen real nodes speak real, encrypted UDP through a relay that gives them wide-area delays.
+//! The demo forms the cluster, lets coordinates converge, routes jobs, kills a datacenter's
+//! managers, runs a job into its timeout and leaves. It shows this as it happens, prints a table
+//! and writes a report page. It doubles as an end-to-end check: a phase that does not go as
+//! expected ends it with status 1.
 
 mod cluster;
 mod jobs;
@@ -30,8 +31,9 @@ use view::View;
 
 /// Show a whole cluster at work: three datacenters, fifteen nodes, half a minute.
 ///
-/// Forms the cluster, lets network coordinates converge, routes 1,000 jobs, kills the managers of a datacenter, shows
-/// detection and re-routing, runs one job into its timeout and leaves. All traffic stays on this machine.
+/// Forms the cluster, lets network coordinates converge, routes 1,000 jobs, kills the managers of a
+/// datacenter, shows detection and re-routing, runs one job into its timeout and leaves. All
+/// traffic stays on this machine.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

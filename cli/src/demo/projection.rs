@@ -1,9 +1,11 @@
-//! Flattens eight-dimensional coordinates onto the page, with as little distortion as a plane allows.
+//! Flattens eight-dimensional coordinates onto the page, with as little distortion as a plane
+//! allows.
 //!
-//! Principal component analysis: the plane through the points' mean along the two directions of greatest
-//! variance. The directions are eigenvectors of the covariance matrix, found by Jacobi's rotations, which
-//! are exact enough for a small symmetric matrix. A plane has no top and no left, so it is turned to look
-//! like a map: a chosen first group on the left, the last on the right, the middle one above.
+//! Principal component analysis: the plane through the points' mean along the two directions of
+//! greatest variance. The directions are eigenvectors of the covariance matrix, found by Jacobi's
+//! rotations, which are exact enough for a small symmetric matrix. A plane has no top and no left,
+//! so it is turned to look like a map: a chosen first group on the left, the last on the right, the
+//! middle one above.
 //!
 //! Heights (access links) have no direction and are left out.
 
@@ -22,8 +24,8 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// The plane that shows these points best. `points` must not be empty and all of one dimension, at
-    /// least two.
+    /// The plane that shows these points best. `points` must not be empty and all of one dimension,
+    /// at least two.
     pub fn fit(points: &[&[f64]]) -> Projection {
         let dimensions = points[0].len();
         let count = points.len() as f64;
@@ -52,8 +54,8 @@ impl Projection {
         [along(&self.axes[0]), along(&self.axes[1])]
     }
 
-    /// Turns and mirrors the plane so that `right` lies level to the right of `left`, and `above` not below
-    /// them (the second coordinate grows upwards).
+    /// Turns and mirrors the plane so that `right` lies level to the right of `left`, and `above`
+    /// not below them (the second coordinate grows upwards).
     pub fn orient(&mut self, left: &[f64], right: &[f64], above: &[f64]) {
         let (from, to) = (self.project(left), self.project(right));
         let (dx, dy) = (to[0] - from[0], to[1] - from[1]);

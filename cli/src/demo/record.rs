@@ -1,7 +1,10 @@
-//! What a demo found out: one record that the final table, the JSON object and the report page all read.
+//! What a demo found out: one record that the final table, the JSON object and the report page all
+//! read.
 //!
-//! Instants are milliseconds since the demo began unless a field says otherwise; nodes and datacenters
-//! are referred to by their index.
+//! Instants are milliseconds since the demo began unless a field says otherwise; nodes and
+//! datacenters are referred to by their index.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -148,6 +151,8 @@ pub struct Routing {
     pub random_median_rtt_ms: f64,
     /// Median round trip after the failure.
     pub median_rtt_after_ms: f64,
+    /// Decisions by the router's reason.
+    pub reasons: BTreeMap<&'static str, u32>,
     /// Jobs that were sent to a manager that was dead already.
     pub misdirected: u32,
     /// Of those, the jobs that were routed again to a live manager.
@@ -204,12 +209,12 @@ pub struct JobTimeout {
     pub job: u64,
     /// The gate that watched it.
     pub gate: usize,
-    /// The datacenter that had it.
-    pub datacenter: usize,
     /// What it was given.
     pub limit_ms: f64,
-    /// When it was ended, after its start.
-    pub fired_ms: f64,
+    /// When its gate declared the global timeout, after its start.
+    pub decided_ms: f64,
+    /// When the last manager ended it, after its start.
+    pub ended_ms: f64,
 }
 
 /// How the cluster dissolved.

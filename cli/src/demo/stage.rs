@@ -1,8 +1,9 @@
 //! What goes on while a phase waits: events are read, coordinates sampled, the view drawn.
 //!
-//! The demo runs on one thread. A phase changes something and then lets time pass with [`Stage::tick`]
-//! until it sees what it expects or its patience ends. All instants are milliseconds since the demo
-//! began; those of events come from the nodes' own clock, so that a slow tick makes no figure worse.
+//! The demo runs on one thread. A phase changes something and then lets time pass with
+//! [`Stage::tick`] until it sees what it expects or its patience ends. All instants are
+//! milliseconds since the demo began; those of events come from the nodes' own clock, so that a
+//! slow tick makes no figure worse.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +85,12 @@ impl Stage {
     /// The present instant.
     pub fn now_ms(&self) -> f64 {
         self.started.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// The present instant on the nodes' clock.
+    pub fn clock(&self) -> shoal_core::Instant {
+        let elapsed = self.started.elapsed().as_nanos() as u64;
+        shoal_core::Instant::from_nanos(self.origin_nanos + elapsed)
     }
 
     /// Runs one phase and records what it says about itself.
@@ -169,7 +176,8 @@ impl Stage {
         states.filter(|state| **state == Some(MemberState::Alive)).count()
     }
 
-    /// Records where everyone is and how well coordinates predict the round trips between datacenters.
+    /// Records where everyone is and how well coordinates predict the round trips between
+    /// datacenters.
     fn sample(&mut self) {
         let coordinates: Vec<Coordinate> =
             self.cluster.running().map(|(_, node)| node.coordinate()).collect();

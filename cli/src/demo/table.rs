@@ -20,7 +20,7 @@ pub fn summary(outcome: &Outcome, page: &Path) -> String {
         lines.push(format!("  {:<9} {took:5.1} s   {}", phase.name, phase.summary));
     }
     lines.push(String::new());
-    lines.push("  between                    real  predicted   within".to_owned());
+    lines.push("  between                        real  predicted   within".to_owned());
     for a in 0..outcome.datacenters.len() {
         for b in a + 1..outcome.datacenters.len() {
             lines.push(pair(outcome, a, b));
@@ -50,7 +50,7 @@ fn pair(outcome: &Outcome, a: usize, b: usize) -> String {
     let predicted = median(&|pair| pair.predicted_ms);
     let error = median(&|pair| (pair.predicted_ms - pair.actual_ms).abs() / pair.actual_ms);
     let names = format!("{} and {}", outcome.datacenters[a], outcome.datacenters[b]);
-    format!("  {names:<20} {actual:7.1} ms {predicted:7.1} ms {:6.1} %", error * 100.0)
+    format!("  {names:<24} {actual:7.1} ms {predicted:7.1} ms {:6.1} %", error * 100.0)
 }
 
 /// Where one gate's jobs went, most first.
@@ -71,7 +71,7 @@ mod tests {
         let text = summary(&super::super::report::tests::invented(), Path::new("page.html"));
         for wanted in [
             "form        1.3 s   15 nodes",
-            "us-east and eu-west     70.9 ms",
+            "us-east and eu-west         70.9 ms",
             "eu-west       333 eu-west                   160 us-east, 7 ap-south",
             "report        page.html",
         ] {

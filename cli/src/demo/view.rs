@@ -1,8 +1,8 @@
 //! The demo as it happens: a live picture on a terminal, plain lines elsewhere.
 //!
-//! The picture takes a few lines below the prompt, not the whole screen, so that what was on the terminal
-//! stays and the final table follows it. Without a terminal, or on one that is too small, each phase and each
-//! notable moment is a line.
+//! The picture takes a few lines below the prompt, not the whole screen, so that what was on the
+//! terminal stays and the final table follows it. Without a terminal, or on one that is too small,
+//! each phase and each notable moment is a line.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -109,23 +109,27 @@ impl View {
         let _ = terminal.draw(|frame| frame.render_widget(picture, frame.area()));
     }
 
-    /// Gives the terminal back, below the last picture.
+    /// Takes the picture away and gives the terminal back.
     pub fn close(&mut self) {
         if let Mode::Live(terminal) = &mut self.mode {
+            // Nothing can be done about a terminal that refuses, and nothing is lost.
+            let corner = terminal.get_frame().area().as_position();
+            let _ = terminal.clear();
+            let _ = terminal.set_cursor_position(corner);
             let _ = terminal.show_cursor();
-            let _ = writeln!(io::stdout());
         }
+        self.mode = Mode::Lines { to_stderr: true };
     }
 }
 
 impl Drop for View {
     fn drop(&mut self) {
         self.close();
-        self.mode = Mode::Lines { to_stderr: true };
     }
 }
 
-/// A viewport below the cursor; `None` where the terminal is too small or does not say where its cursor is.
+/// A viewport below the cursor; `None` where the terminal is too small or does not say where its
+/// cursor is.
 fn open_terminal() -> Option<Mode> {
     let (width, height) = ratatui::crossterm::terminal::size().ok()?;
     if width < WIDTH_MIN || height < HEIGHT + 2 {
@@ -259,14 +263,15 @@ impl Picture<'_> {
         let bins = &self.outcome.routing.bins;
         let recent = &bins[bins.len().saturating_sub(5)..];
         let total: u32 = bins.iter().flat_map(|bin| &bin.jobs).sum();
-        let width = usize::from(area.width).saturating_sub(24);
+        let longest = self.outcome.datacenters.iter().map(String::len).max().unwrap_or(0);
+        let width = usize::from(area.width).saturating_sub(longest + 10);
         let window: u32 = recent.iter().flat_map(|bin| &bin.jobs).sum();
         let lines = self.outcome.datacenters.iter().enumerate().map(|(index, name)| {
             let jobs: u32 = recent.iter().map(|bin| bin.jobs[index]).sum();
             let filled = (jobs as usize * width).checked_div(window as usize).unwrap_or(0);
             let colour = COLOURS[index % COLOURS.len()];
             Line::from(vec![
-                Span::styled(format!(" {name:<9}"), Style::new().fg(colour)),
+                Span::styled(format!(" {name:<longest$} "), Style::new().fg(colour)),
                 Span::styled("█".repeat(filled), Style::new().fg(colour)),
                 format!(" {jobs}").dark_gray(),
             ])

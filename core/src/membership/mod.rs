@@ -8,6 +8,7 @@ pub(crate) mod broadcast;
 pub(crate) mod confirmation;
 pub(crate) mod gossip;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod lifecycle;
 pub(crate) mod probe;
 pub(crate) mod state;
@@ -27,6 +28,7 @@ use crate::wire::payload;
 use broadcast::Broadcasts;
 use gossip::GossipQueue;
 use health::LocalHealth;
+use jobs::JobLayer;
 use probe::{ProbeOrder, Probes};
 use state::States;
 use suspicion::{Suspicions, log10};
@@ -35,6 +37,8 @@ use table::{Identity, MemberTable, NONE, OWN_SLOT};
 
 /// Marks a gossip message that is worth sending without any news.
 pub(crate) const GREETING: u32 = 1;
+/// Marks a gossip message that tells its recipient what is known of it.
+pub(crate) const REMINDER: u32 = 2;
 /// Most updates that one datagram can carry: the smallest takes 43 bytes.
 const UPDATE_COUNT_MAX: usize = 32;
 /// What a sync request needs behind its updates.
@@ -60,6 +64,7 @@ pub(crate) struct Membership {
     presence: Presence,
     states: States,
     broadcasts: Broadcasts,
+    job_layer: JobLayer,
     gossip_factor: u32,
 }
 
@@ -87,6 +92,7 @@ impl Membership {
             presence: Presence::default(),
             states: States::new(),
             broadcasts: Broadcasts::new(),
+            job_layer: JobLayer::new(context.now),
             gossip_factor: context.config.gossip_factor,
         };
         let offset = context.config.probe_interval().mul_f64(context.random.unit());
@@ -98,6 +104,11 @@ impl Membership {
 
     pub fn health_score(&self) -> u8 {
         self.health.score()
+    }
+
+    /// When [`Membership::expire_job_layer`] has something to do.
+    pub fn next_job_deadline(&self) -> Option<Instant> {
+        self.job_layer.next_deadline()
     }
 
     pub fn is_gone(&self) -> bool {
@@ -120,12 +131,14 @@ impl Membership {
             context.effects.count(Counter::DroppedMisdirected);
             return false;
         }
-        if header.sender == own {
+        // A forged source would make this node answer itself.
+        if header.sender == own || source == own {
             context.effects.count(Counter::DroppedOwn);
             return false;
         }
         let Ok(slot) = self.hear(context, message) else {
             context.effects.count(Counter::DroppedStaleSender);
+            self.remind(context, source, header);
             return false;
         };
         for update in message.updates() {
@@ -139,6 +152,16 @@ impl Membership {
         self.dispatch(context, source, slot, message, received_at);
         self.settle(context);
         true
+    }
+
+    /// Tells a node that does not know of a later run of itself, so that it counts on from there. It
+    /// would be shut out until that run is forgotten. Gossip is not answered, so this ends.
+    fn remind(&mut self, context: &mut Context, source: Address, header: &Header) {
+        if header.kind != Kind::Gossip {
+            let reminder = Outgoing::new(Kind::Gossip, header.sender);
+            let parameter = REMINDER;
+            context.effects.transmit(Outgoing { destination: source, parameter, ..reminder });
+        }
     }
 
     fn dispatch(
@@ -237,7 +260,7 @@ impl Membership {
 
     /// Whether a queued datagram still has a purpose.
     pub fn is_worth_sending(&self, outgoing: &Outgoing) -> bool {
-        let is_plain_gossip = outgoing.kind == Kind::Gossip && outgoing.parameter != GREETING;
+        let is_plain_gossip = outgoing.kind == Kind::Gossip && outgoing.parameter == 0;
         !(is_plain_gossip && !self.has_news() && !self.is_leaving())
     }
 
@@ -282,8 +305,9 @@ impl Membership {
             writer.push_update(&self.update(OWN_SLOT, 0));
         }
         // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
+        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
         if let Some(slot) = self.table.find(outgoing.recipient)
-            && matches!(self.table.get(slot).state, MemberState::Suspect | MemberState::Dead)
+            && (is_reminder || is_doubted(self.table.get(slot).state))
         {
             writer.push_update(&self.update(slot, 0));
         }
@@ -310,7 +334,10 @@ impl Membership {
     fn write_page(&self, first: u32, writer: &mut MessageWriter) {
         let mut next = 0;
         for slot in first..self.table.slot_count() {
-            if self.table.occupied(slot).is_some() && !writer.push_update(&self.update(slot, 0)) {
+            let is_told = |record: &table::Record| record.state != MemberState::Unconfirmed;
+            if self.table.occupied(slot).is_some_and(is_told)
+                && !writer.push_update(&self.update(slot, 0))
+            {
                 next = slot;
                 break;
             }
@@ -363,6 +390,11 @@ impl Membership {
             state_version: self.states.version(slot),
         }
     }
+}
+
+/// Whether a member that runs has something to refute.
+fn is_doubted(state: MemberState) -> bool {
+    matches!(state, MemberState::Suspect | MemberState::Dead | MemberState::Left)
 }
 
 fn carries_broadcasts(kind: Kind) -> bool {

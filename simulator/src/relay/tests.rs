@@ -28,8 +28,8 @@ impl Pair {
         pair
     }
 
-    /// Sends numbered datagrams from left to right, `gap` apart, and returns the numbers in order of
-    /// arrival.
+    /// Sends numbered datagrams from left to right, `gap` apart, and returns the numbers in order
+    /// of arrival.
     fn send(&self, count: u32, gap: Duration) -> Vec<u32> {
         let target = self.relay.advertised(self.right.0);
         // Read meanwhile: a socket's buffer holds a few hundred datagrams only.

@@ -1,7 +1,8 @@
-//! The report's charts: prediction against truth, error over time, jobs over time, detection by observer.
+//! The report's charts: prediction against truth, error over time, jobs over time, detection by
+//! observer.
 //!
-//! Each is drawn 560 pixels wide with text that stays legible when a phone shows it at 60 per cent. Colours,
-//! fonts and line widths are the style sheet's.
+//! Each is drawn 560 pixels wide with text that stays legible when a phone shows it at 60 per cent.
+//! Colours, fonts and line widths are the style sheet's.
 
 use super::super::record::{Outcome, quantile};
 use super::{add, count, duration, escape, percent};
@@ -56,7 +57,8 @@ impl Axis {
 
 fn open(height: f64, title: &str) -> String {
     format!(
-        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{title}\">\n"
+        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
+         aria-label=\"{title}\">\n"
     )
 }
 
@@ -117,9 +119,9 @@ fn plain(value: f64) -> String {
 /// Predicted against emulated round trips, the error over time, and a table by pair of datacenters.
 pub fn accuracy(outcome: &Outcome) -> String {
     format!(
-        "<div class=\"columns\">\n<figure class=\"card\"><figcaption>Predicted and real round trip of every \
-         pair</figcaption>\n{}</figure>\n<figure class=\"card\"><figcaption>Prediction error while coordinates \
-         converge</figcaption>\n{}</figure>\n</div>\n{}",
+        "<div class=\"columns\">\n<figure class=\"card\"><figcaption>Predicted and real round trip \
+         of every pair</figcaption>\n{}</figure>\n<figure class=\"card\"><figcaption>Prediction \
+         error while coordinates converge</figcaption>\n{}</figure>\n</div>\n{}",
         scatter(outcome),
         error_curve(outcome),
         pair_table(outcome)
@@ -143,8 +145,8 @@ fn scatter(outcome: &Outcome) -> String {
         add(
             &mut svg,
             format_args!(
-                "<circle class=\"dot dc{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"><title>{} to {}: real {:.1} ms, predicted \
-             {:.1} ms</title></circle>\n",
+                "<circle class=\"dot dc{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"><title>{} to {}: \
+                 real {:.1} ms, predicted {:.1} ms</title></circle>\n",
                 from.datacenter,
                 x.place(pair.actual_ms),
                 y.place(pair.predicted_ms),
@@ -196,7 +198,8 @@ fn error_curve(outcome: &Outcome) -> String {
         &mut svg,
         format_args!(
             "<circle class=\"tip\" cx=\"{at:.1}\" cy=\"{median:.1}\" r=\"4.5\"/>\n\
-         <text class=\"callout\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">median {}</text>\n",
+             <text class=\"callout\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">median \
+             {}</text>\n",
             at - 4.0,
             (median - 14.0).max(top + 12.0),
             percent(last.median)
@@ -213,7 +216,8 @@ fn error_curve(outcome: &Outcome) -> String {
 /// Medians for each pair of datacenters.
 fn pair_table(outcome: &Outcome) -> String {
     let mut html = String::from(
-        "<div class=\"card scroll\"><table>\n<thead><tr><th>Between</th><th>real</th><th>predicted</th>\
+        "<div class=\"card \
+         scroll\"><table>\n<thead><tr><th>Between</th><th>real</th><th>predicted</th>\
          <th>error</th><th>upper bound</th></tr></thead>\n<tbody>\n",
     );
     let names = &outcome.datacenters;
@@ -239,7 +243,8 @@ fn pair_table(outcome: &Outcome) -> String {
             add(
                 &mut html,
                 format_args!(
-                    "<tr><td>{between}</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} ms</td></tr>\n",
+                    "<tr><td>{between}</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} \
+                     ms</td><td>{:.1} ms</td></tr>\n",
                     median(&|pair| pair.actual_ms),
                     median(&|pair| pair.predicted_ms),
                     median(&|pair| (pair.predicted_ms - pair.actual_ms).abs()),
@@ -255,7 +260,8 @@ fn pair_table(outcome: &Outcome) -> String {
 /// Jobs over time, and each gate's choices before and after the failure.
 pub fn routing(outcome: &Outcome) -> String {
     format!(
-        "<figure class=\"card\">{}<figcaption>Jobs by chosen datacenter, over time</figcaption>\n{}</figure>\n\
+        "<figure class=\"card\">{}<figcaption>Jobs by chosen datacenter, over \
+         time</figcaption>\n{}</figure>\n\
          <div class=\"columns\">\n{}{}</div>\n",
         legend(outcome),
         job_columns(outcome),
@@ -274,7 +280,8 @@ fn legend(outcome: &Outcome) -> String {
 }
 
 fn job_columns(outcome: &Outcome) -> String {
-    let bins = &outcome.routing.bins;
+    // The last bin ended with the phase, not with its time.
+    let bins = outcome.routing.bins.split_last().map_or(&[][..], |(_, whole)| whole);
     let (Some(first), Some(last)) = (bins.first(), bins.last()) else {
         return "<p>No jobs were routed.</p>\n".to_owned();
     };
@@ -309,8 +316,9 @@ fn job_columns(outcome: &Outcome) -> String {
             add(
                 &mut svg,
                 format_args!(
-                    "<rect class=\"bar dc{datacenter}\" x=\"{from:.1}\" y=\"{high:.1}\" width=\"{width:.1}\" \
-                 height=\"{:.1}\"><title>{jobs} jobs to {}</title></rect>\n",
+                    "<rect class=\"bar dc{datacenter}\" x=\"{from:.1}\" y=\"{high:.1}\" \
+                     width=\"{width:.1}\" height=\"{:.1}\"><title>{jobs} jobs to \
+                     {}</title></rect>\n",
                     low - high,
                     escape(&outcome.datacenters[datacenter])
                 ),
@@ -322,8 +330,9 @@ fn job_columns(outcome: &Outcome) -> String {
     add(
         &mut svg,
         format_args!(
-            "<path class=\"failure\" d=\"M{failure:.1} {:.1}V{bottom}\"/>\n<text class=\"failure\" text-anchor=\"{anchor}\" \
-         x=\"{failure:.1}\" y=\"{:.1}\">managers of {} killed</text>\n",
+            "<path class=\"failure\" d=\"M{failure:.1} {:.1}V{bottom}\"/>\n<text class=\"failure\" \
+             text-anchor=\"{anchor}\" x=\"{failure:.1}\" y=\"{:.1}\">managers of {} \
+             killed</text>\n",
             top - 6.0,
             top - 12.0,
             escape(&outcome.datacenters[outcome.detection.datacenter])
@@ -342,7 +351,8 @@ fn shares(outcome: &Outcome, title: &str, table: &[Vec<u32>]) -> String {
         add(
             &mut html,
             format_args!(
-                "<div class=\"share\"><span>gate of <b class=\"dc{gate}\">{}</b></span><div class=\"bars\">",
+                "<div class=\"share\"><span>gate of <b class=\"dc{gate}\">{}</b></span><div \
+                 class=\"bars\">",
                 escape(&outcome.datacenters[gate])
             ),
         );
@@ -352,7 +362,8 @@ fn shares(outcome: &Outcome, title: &str, table: &[Vec<u32>]) -> String {
             add(
                 &mut html,
                 format_args!(
-                    "<i class=\"dc{datacenter}\" style=\"flex:{jobs}\" title=\"{jobs} jobs to {}\">{text}</i>",
+                    "<i class=\"dc{datacenter}\" style=\"flex:{jobs}\" title=\"{jobs} jobs to \
+                     {}\">{text}</i>",
                     escape(&outcome.datacenters[datacenter])
                 ),
             );
@@ -374,7 +385,7 @@ pub fn detection(outcome: &Outcome) -> String {
     victims.sort_unstable();
     victims.dedup();
     let pitch = 13.0 * victims.len().max(1) as f64 + 5.0;
-    let (left, right, top) = (148.0, 544.0, 14.0);
+    let (left, right, top) = (172.0, 544.0, 14.0);
     let bottom = top + pitch * observers.len() as f64;
     let height = bottom + 44.0;
     let x = Axis::linear(0.0, detection.all_dead_ms.max(1.0) * 1.04 / 1e3, [left, right]);
@@ -397,49 +408,58 @@ pub fn detection(outcome: &Outcome) -> String {
     }
     svg.push_str("</g>\n");
     for (row, &observer) in observers.iter().enumerate() {
-        let node = &outcome.nodes[observer];
         let y = top + pitch * row as f64;
-        add(
-            &mut svg,
-            format_args!(
-                "<text class=\"row dc{}\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-                node.datacenter,
-                left - 9.0,
-                y + pitch / 2.0 + 4.0,
-                escape(&node.name)
-            ),
-        );
-        for seen in detection.observations.iter().filter(|seen| seen.observer == observer) {
-            let lane = victims.iter().position(|victim| *victim == seen.subject).unwrap_or(0);
-            let y = y + 13.0 * lane as f64 + 8.0;
-            let dead = x.place(seen.dead_ms / 1e3);
-            if let Some(suspect) = seen.suspect_ms {
-                let suspect = x.place(suspect / 1e3);
-                add(
-                    &mut svg,
-                    format_args!("<path class=\"suspect\" d=\"M{suspect:.1} {y:.1}H{dead:.1}\"/>"),
-                );
-            }
-            add(
-                &mut svg,
-                format_args!(
-                    "<circle class=\"dead\" cx=\"{dead:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{}: {} dead after \
-                 {}</title></circle>\n",
-                    escape(&node.name),
-                    escape(&outcome.nodes[seen.subject].name),
-                    duration(seen.dead_ms)
-                ),
-            );
-        }
+        svg.push_str(&detection_row(outcome, &x, observer, &victims, [y, pitch]));
     }
     add(
         &mut svg,
         format_args!(
-            "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">seconds since the failure; bar: suspected, dot: \
-         dead</text>\n</svg>\n",
+            "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">seconds since the \
+             failure; bar: suspected, dot: dead</text>\n</svg>\n",
             (left + right) / 2.0,
             height - 6.0
         ),
     );
     format!("<figure class=\"card\">\n{svg}</figure>\n")
+}
+
+/// What one survivor saw: a lane per victim, between `y` and `y + pitch`.
+fn detection_row(
+    outcome: &Outcome,
+    x: &Axis,
+    observer: usize,
+    victims: &[usize],
+    [y, pitch]: [f64; 2],
+) -> String {
+    let node = &outcome.nodes[observer];
+    let name = escape(&node.name);
+    let mut svg = format!(
+        "<text class=\"row dc{}\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>\n",
+        node.datacenter,
+        x.pixels[0] - 9.0,
+        y + pitch / 2.0 + 4.0
+    );
+    let seen = outcome.detection.observations.iter().filter(|seen| seen.observer == observer);
+    for seen in seen {
+        let lane = victims.iter().position(|victim| *victim == seen.subject).unwrap_or(0);
+        let y = y + 13.0 * lane as f64 + 8.0;
+        let dead = x.place(seen.dead_ms / 1e3);
+        if let Some(suspect) = seen.suspect_ms {
+            let suspect = x.place(suspect / 1e3);
+            add(
+                &mut svg,
+                format_args!("<path class=\"suspect\" d=\"M{suspect:.1} {y:.1}H{dead:.1}\"/>"),
+            );
+        }
+        add(
+            &mut svg,
+            format_args!(
+                "<circle class=\"dead\" cx=\"{dead:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{name}: {} \
+                 dead after {}</title></circle>\n",
+                escape(&outcome.nodes[seen.subject].name),
+                duration(seen.dead_ms)
+            ),
+        );
+    }
+    svg
 }

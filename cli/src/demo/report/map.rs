@@ -1,8 +1,8 @@
 //! The coordinate map: the whole cluster on one plane, and each datacenter through a lens.
 //!
 //! Nodes of one datacenter are a millisecond apart and datacenters a hundred, so on one scale a
-//! datacenter is a dot. The large map therefore labels datacenters, and a lens for each shows its nodes on a
-//! scale of its own.
+//! datacenter is a dot. The large map therefore labels datacenters, and a lens for each shows its
+//! nodes on a scale of its own.
 
 use super::super::projection::Projection;
 use super::super::record::Outcome;
@@ -12,7 +12,9 @@ const WIDTH: f64 = 560.0;
 const HEIGHT_MIN: f64 = 300.0;
 const HEIGHT_MAX: f64 = 430.0;
 const MARGIN_X: f64 = 74.0;
-const MARGIN_Y: f64 = 54.0;
+const MARGIN_TOP: f64 = 52.0;
+/// Below the lower datacenters there are their names, and below those the ruler.
+const MARGIN_BOTTOM: f64 = 78.0;
 const LENS_SIZE: f64 = 180.0;
 /// What the large map's text takes, in pixels per character and line.
 const LABEL_CHARACTER: f64 = 7.4;
@@ -66,16 +68,16 @@ pub fn map(outcome: &Outcome) -> String {
     add(
         &mut html,
         format_args!(
-            "<p class=\"note\">Coordinates have eight dimensions and a height for the access link; the plane shows \
-         {shown} of their spread. Turned so that {} is on the left.</p>\n",
+            "<p class=\"note\">Coordinates have eight dimensions and a height for the access link; \
+             the plane shows {shown} of their spread. Turned so that {} is on the left.</p>\n",
             escape(&outcome.datacenters[0])
         ),
     );
     html
 }
 
-/// Projects everything. Each moment of a trail is centred on the cluster's mean at that moment: only
-/// relative places mean anything.
+/// Projects everything. Each moment of a trail is centred on the cluster's mean at that moment:
+/// only relative places mean anything.
 fn flatten(outcome: &Outcome) -> Option<Plane> {
     let known = outcome.nodes.iter().all(|node| node.vector_ms.len() > 1);
     if outcome.nodes.is_empty() || !known {
@@ -127,13 +129,14 @@ fn overview(outcome: &Outcome, plane: &Plane) -> String {
     let high: [f64; 2] = [0, 1].map(|d| all().map(|p| p[d]).fold(f64::NEG_INFINITY, f64::max));
     let span = [0, 1].map(|d| (high[d] - low[d]).max(1.0));
     let inner = WIDTH - 2.0 * MARGIN_X;
-    let factor = (inner / span[0]).min((HEIGHT_MAX - 2.0 * MARGIN_Y) / span[1]);
-    let height = (span[1] * factor + 2.0 * MARGIN_Y).max(HEIGHT_MIN);
+    let factor = (inner / span[0]).min((HEIGHT_MAX - MARGIN_TOP - MARGIN_BOTTOM) / span[1]);
+    let height = (span[1] * factor + MARGIN_TOP + MARGIN_BOTTOM).max(HEIGHT_MIN);
     let centre = [0, 1].map(|d| (low[d] + high[d]) / 2.0);
-    let scale = Scale { factor, centre, middle: [WIDTH / 2.0, height / 2.0] };
+    let middle = (height + MARGIN_TOP - MARGIN_BOTTOM) / 2.0;
+    let scale = Scale { factor, centre, middle: [WIDTH / 2.0, middle] };
     let mut svg = format!(
-        "<svg class=\"map\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"Map of the nodes' \
-         coordinates: one cluster per datacenter\">\n"
+        "<svg class=\"map\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"Map of \
+         the nodes' coordinates: one cluster per datacenter\">\n"
     );
     svg.push_str(&rulers(&scale, height));
     svg.push_str(&links(outcome, plane, &scale));
@@ -147,7 +150,7 @@ fn overview(outcome: &Outcome, plane: &Plane) -> String {
     for (datacenter, name) in outcome.datacenters.iter().enumerate() {
         let [x, y] = scale.place(plane.centres[datacenter]);
         // The upper datacenters carry their name above, the others below, clear of the links.
-        let above = y < height / 2.0;
+        let above = y < middle;
         let y = if above { y - 22.0 } else { y + 32.0 };
         let half = name.chars().count() as f64 * LABEL_CHARACTER / 2.0 + 8.0;
         let x = x.clamp(half, WIDTH - half);
@@ -185,7 +188,7 @@ fn rulers(scale: &Scale, height: f64) -> String {
         &mut svg,
         format_args!(
             "</g>\n<path class=\"ruler\" d=\"M{from} {:.1}V{at:.1}H{:.1}v-5\"/>\
-         <text class=\"small\" x=\"{:.1}\" y=\"{:.1}\">{step} ms</text>\n",
+             <text class=\"small\" x=\"{:.1}\" y=\"{:.1}\">{step} ms</text>\n",
             at - 5.0,
             from + pitch,
             from + 5.0,
@@ -225,8 +228,10 @@ fn links(outcome: &Outcome, plane: &Plane, scale: &Scale) -> String {
             add(
                 &mut svg,
                 format_args!(
-                    "<text class=\"distance\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{actual:.0} ms\
-                 <tspan x=\"{x:.1}\" dy=\"{LABEL_LINE}\" class=\"small\">predicted {predicted:.1}</tspan></text>\n",
+                    "<text class=\"distance\" text-anchor=\"{anchor}\" x=\"{x:.1}\" \
+                     y=\"{y:.1}\">{actual:.0} ms\
+                     <tspan x=\"{x:.1}\" dy=\"{LABEL_LINE}\" class=\"small\">predicted \
+                     {predicted:.1}</tspan></text>\n",
                 ),
             );
         }
@@ -293,7 +298,8 @@ fn lens(outcome: &Outcome, plane: &Plane, datacenter: usize, radius: f64) -> Str
     let name = escape(&outcome.datacenters[datacenter]);
     let mut svg = format!(
         "<figure class=\"card lens\"><figcaption class=\"dc{datacenter}\">{name}</figcaption>\n\
-         <svg viewBox=\"0 0 {LENS_SIZE} {LENS_SIZE}\" role=\"img\" aria-label=\"Nodes of {name}\">\n\
+         <svg viewBox=\"0 0 {LENS_SIZE} {LENS_SIZE}\" role=\"img\" aria-label=\"Nodes of \
+         {name}\">\n\
          <circle class=\"glass\" cx=\"{half}\" cy=\"{half}\" r=\"{:.0}\"/>\n",
         half - 2.0
     );
@@ -304,6 +310,7 @@ fn lens(outcome: &Outcome, plane: &Plane, datacenter: usize, radius: f64) -> Str
         arrange(&places, members.iter().map(|&n| outcome.nodes[n].label.as_str()).collect());
     for ((&node, place), label) in members.iter().zip(&places).zip(labels) {
         let node = &outcome.nodes[node];
+        svg.push_str(&leader(*place, &label));
         svg.push_str(&mark(*place, 4.5, node.role, datacenter, &node.name));
         let struck = if node.killed { " struck" } else { "" };
         add(
@@ -323,13 +330,23 @@ fn lens(outcome: &Outcome, plane: &Plane, datacenter: usize, radius: f64) -> Str
         &mut svg,
         format_args!(
             "<path class=\"ruler\" d=\"M{from} {:.1}V{at}H{:.1}v-4\"/>\
-         <text class=\"small\" x=\"{from}\" y=\"{:.1}\">{step} ms</text>\n</svg></figure>\n",
+             <text class=\"small\" x=\"{from}\" y=\"{:.1}\">{step} ms</text>\n</svg></figure>\n",
             at - 4.0,
             from + step * factor,
             at - 7.0
         ),
     );
     svg
+}
+
+/// A thin line from a mark to a label that had to stay away from it.
+fn leader([x, y]: Point, label: &Label) -> String {
+    let near_x = x.clamp(label.left, label.left + label.width);
+    let near_y = y.clamp(label.top + 2.0, label.top + Label::HEIGHT - 2.0);
+    if distance([x, y], [near_x, near_y]) < 12.0 {
+        return String::new();
+    }
+    format!("<path class=\"leader\" d=\"M{x:.1} {y:.1}L{near_x:.1} {near_y:.1}\"/>\n")
 }
 
 /// A label's box.

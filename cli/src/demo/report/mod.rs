@@ -1,8 +1,9 @@
-//! The demo's report: one self-contained HTML page, without scripts and without anything to download.
+//! The demo's report: one self-contained HTML page, without scripts and without anything to
+//! download.
 //!
-//! Drawings are inline SVG whose colours come from the style sheet, so that they follow the reader's light or
-//! dark scheme; what has to reflow on a phone is HTML. Every figure on the page is computed from the
-//! [`Outcome`]; nothing is typed in.
+//! Drawings are inline SVG whose colours come from the style sheet, so that they follow the
+//! reader's light or dark scheme; what has to reflow on a phone is HTML. Every figure on the page
+//! is computed from the [`Outcome`]; nothing is typed in.
 
 mod charts;
 mod map;
@@ -22,8 +23,8 @@ pub fn page(outcome: &Outcome) -> String {
         section(
             "The map",
             "Nobody told the nodes where they are. Each one timed its own probes and moved its \
-             coordinate until distances matched round trips. The faint lines are their paths from a common \
-             start.",
+             coordinate until distances matched round trips. The faint lines are their paths from \
+             a common start.",
             &map::map(outcome),
         ),
         section(

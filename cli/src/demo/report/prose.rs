@@ -4,17 +4,19 @@ use super::super::record::{Outcome, PhaseRecord};
 use super::{add, count, duration, escape, percent};
 
 /// The page's icon: three fish.
-pub const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Cg \
-    fill='none'%3E%3Cpath d='M3 10q6-6 12 0q-6 6-12 0zm-2-3l3 3-3 3z' fill='%234076d8'/%3E%3Cpath d='M15 19q6-6 12 \
-    0q-6 6-12 0zm-2-3l3 3-3 3z' fill='%23d98314'/%3E%3Cpath d='M5 26q5-5 10 0q-5 5-10 0zm-2-3l3 3-3 3z' \
-    fill='%2318997a'/%3E%3C/g%3E%3C/svg%3E";
+pub const ICON: &str = concat!(
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E",
+    "%3Cpath d='M3 10q6-6 12 0q-6 6-12 0zm-2-3l3 3-3 3z' fill='%234076d8'/%3E",
+    "%3Cpath d='M15 19q6-6 12 0q-6 6-12 0zm-2-3l3 3-3 3z' fill='%23d98314'/%3E",
+    "%3Cpath d='M5 26q5-5 10 0q-5 5-10 0zm-2-3l3 3-3 3z' fill='%2318997a'/%3E%3C/svg%3E"
+);
 
 /// A fish that swims to the right, its nose at the given place.
 fn fish(x: f64, y: f64, size: f64, datacenter: usize) -> String {
     let (body, depth, tail) = (size, size * 0.42, size * 0.3);
     format!(
-        "<path class=\"fish dc{datacenter}\" d=\"M{x} {y}q{:.1} {:.1} {:.1} 0l-{tail:.1} -{tail:.1}v{:.1}l{tail:.1} \
-         -{tail:.1}q{:.1} {:.1} {:.1} 0z\"/>",
+        "<path class=\"fish dc{datacenter}\" d=\"M{x} {y}q{:.1} {:.1} {:.1} 0l-{tail:.1} \
+         -{tail:.1}v{:.1}l{tail:.1} -{tail:.1}q{:.1} {:.1} {:.1} 0z\"/>",
         -body / 2.0,
         -depth * 2.0,
         -body,
@@ -57,10 +59,10 @@ pub fn headline(outcome: &Outcome) -> String {
         names.map(|(index, name)| format!("<b class=\"dc{index}\">{}</b>", escape(name))).collect();
     let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (last, others));
     format!(
-        "<header>\n{}<h1>A shoal, seen at work</h1>\n<p>{} encrypted nodes in {} and {last}, each on a UDP socket of its own, \
-         with the delays of those places between them. They found each other, worked out where they are, routed \
-         {} jobs, lost the managers of {} and carried on. Everything below was measured in this one run \
-         of {}.</p>\n</header>\n",
+        "<header>\n{}<h1>A shoal, seen at work</h1>\n<p>{} encrypted nodes in {} and {last}, each \
+         on a UDP socket of its own, with the delays of those places between them. They found each \
+         other, worked out where they are, routed {} jobs, lost the managers of {} and carried on. \
+         Everything below was measured in this one run of {}.</p>\n</header>\n",
         shoal(),
         outcome.nodes.len(),
         others.join(", "),
@@ -127,8 +129,9 @@ pub fn figures(outcome: &Outcome) -> String {
 pub fn accuracy(outcome: &Outcome) -> String {
     let coordinates = &outcome.coordinates;
     format!(
-        "After {} of probing, half of all predictions between datacenters are within {} of the truth and nine in ten \
-         within {}; over all pairs the median error is {}. The upper bound that routing uses holds for {} of the pairs.",
+        "After {} of probing, half of all predictions between datacenters are within {} of the \
+         truth and nine in ten within {}; over all pairs the median error is {}. The upper bound \
+         that routing uses holds for {} of the pairs.",
         coordinates.samples.last().map_or("no time".to_owned(), |sample| duration(sample.at_ms)),
         percent(coordinates.median_relative_error),
         percent(coordinates.p90_relative_error),
@@ -140,17 +143,24 @@ pub fn accuracy(outcome: &Outcome) -> String {
 /// What the routing charts say.
 pub fn routing(outcome: &Outcome) -> String {
     let routing = &outcome.routing;
+    let reason = |(name, jobs): (&&str, &u32)| {
+        format!("<i>{}</i> {}", name.replace('_', " "), count(u64::from(*jobs)))
+    };
+    let reasons = routing.reasons.iter().map(reason);
     let lost = outcome.detection.datacenter;
     let row = routing.after.get(lost).cloned().unwrap_or_default();
     let next = row.iter().enumerate().max_by_key(|(_, jobs)| **jobs).map_or(0, |(index, _)| index);
     format!(
-        "Each gate sends a job where the upper bound of the round trip is lowest. When the managers of \
-         <b class=\"dc{lost}\">{}</b> died, {} jobs were already on their way to them; {} later the last of its jobs \
-         went to <b class=\"dc{next}\">{}</b> instead.",
+        "A gate sends a job to the best health there is, and there to where the upper bound of the \
+         round trip, made worse by load and doubt, is lowest. After the managers of <b \
+         class=\"dc{lost}\">{}</b> died, {} jobs were still sent to them and had to be routed \
+         again; {} after the failure the last of them had been, and from then on its gate chose <b \
+         class=\"dc{next}\">{}</b>. The router's own reasons: {}.",
         escape(&outcome.datacenters[lost]),
         routing.misdirected,
         duration(routing.failover_ms),
-        escape(&outcome.datacenters[next])
+        escape(&outcome.datacenters[next]),
+        reasons.collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -158,8 +168,9 @@ pub fn routing(outcome: &Outcome) -> String {
 pub fn detection(outcome: &Outcome) -> String {
     let detection = &outcome.detection;
     format!(
-        "The two managers stopped without a word at {} into the run. The first survivor grew suspicious after {}, the first \
-         death was declared after {}, and after {} every survivor knew of both.",
+        "The two managers stopped without a word at {} into the run. The first survivor grew \
+         suspicious after {}, the first death was declared after {}, and after {} every survivor \
+         knew of both.",
         duration(detection.at_ms),
         duration(detection.first_suspect_ms),
         duration(detection.first_dead_ms),
@@ -194,7 +205,8 @@ pub fn timeline(outcome: &Outcome) -> String {
 /// One line per node.
 pub fn nodes(outcome: &Outcome) -> String {
     let mut html = String::from(
-        "<div class=\"card scroll\"><table>\n<thead><tr><th>Node</th><th>address</th><th>saw all after</th>\
+        "<div class=\"card scroll\"><table>\n<thead><tr><th>Node</th><th>address</th><th>saw all \
+         after</th>\
          <th>height</th><th>fate</th></tr></thead>\n<tbody>\n",
     );
     for node in &outcome.nodes {
@@ -202,8 +214,9 @@ pub fn nodes(outcome: &Outcome) -> String {
         add(
             &mut html,
             format_args!(
-                "<tr><td><b class=\"dc{}\">{}</b></td><td><code>{}</code></td><td>{}</td><td>{:.2} ms</td><td class=\"{fate}\">\
-             {fate}</td></tr>\n",
+                "<tr><td><b class=\"dc{}\">{}</b></td><td><code>{}</code></td><td>{}</td><td>{:.2} \
+                 ms</td><td class=\"{fate}\">\
+                 {fate}</td></tr>\n",
                 node.datacenter,
                 escape(&node.name),
                 escape(&node.address),
@@ -220,8 +233,9 @@ pub fn nodes(outcome: &Outcome) -> String {
 pub fn footer(outcome: &Outcome) -> String {
     let traffic = &outcome.traffic;
     format!(
-        "<footer>\n<p>Nodes sent {} datagrams, {} kB, AES-256-GCM sealed: {:.0} per node and second. The relay delivered {}, none later \
-         than {} after its time. Backend {}, seed {}, shoal {}.</p>\n\
+        "<footer>\n<p>Nodes sent {} datagrams, {} kB, AES-256-GCM sealed: {:.0} per node and \
+         second. The relay delivered {}, none later than {} after its time. Backend {}, seed {}, \
+         shoal {}.</p>\n\
          <p>Do it again: <code>shoal demo --seed {}</code></p>\n</footer>\n",
         count(traffic.datagrams),
         count(traffic.bytes / 1000),

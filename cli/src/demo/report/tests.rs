@@ -117,6 +117,7 @@ fn fill(outcome: &mut Outcome) {
         median_rtt_ms: 0.9,
         random_median_rtt_ms: 118.6,
         median_rtt_after_ms: 0.9,
+        reasons: [("initial_selection", 1_500), ("exclusion_forced", 71)].into(),
         misdirected: 71,
         rerouted: 71,
         failover_ms: 2_090.0,
