@@ -367,7 +367,7 @@ impl From<JobEvent> for shoal_event {
                 fence: fence.0,
                 ..blank(SHOAL_EVENT_JOB_TIMED_OUT, at)
             },
-            JobEvent::Stuck { job, since_progress, at } => shoal_event {
+            JobEvent::Stuck { job, since_progress, at, fence: _ } => shoal_event {
                 job: job.into(),
                 lasted_ns: nanos(since_progress),
                 ..blank(SHOAL_EVENT_JOB_STUCK, at)
