@@ -1,62 +1,106 @@
-//! The settings of an engine, read from a `shoal.Config`.
+//! Settings: dataclasses in Python, structures of the engine in Rust, one list of names between them.
 //!
-//! The Python class is a dataclass that takes its defaults from here. The list of settings below is the
-//! only one in the bindings; a test compares it with the engine's.
+//! The Python classes take their defaults from here, so a default is written once, in the engine. A
+//! test compares the names with the engine's.
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{IntoPyObjectExt, intern};
+use shoal_core::jobs::{ExtensionConfig, JobsConfig, TimeoutRule};
 use shoal_core::{Address, Config, Secret};
 
 use crate::errors::Failure;
 
-/// Names each setting of the engine that is a plain number or a tuple of them.
-macro_rules! settings {
-    ($($name:ident,)*) => {
-        /// Takes every setting over from the attributes of a Python object.
-        fn read_settings(settings: &Bound<'_, PyAny>, config: &mut Config) -> PyResult<()> {
-            let py = settings.py();
-            $(
-                let value = settings.getattr(intern!(py, stringify!($name)))?;
-                config.$name = read(stringify!($name), &value)?;
-            )*
-            Ok(())
-        }
+/// A setting or a group of them: a number, a name, a tuple or a dataclass in Python.
+pub(crate) trait Setting: Sized {
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Self>;
+    fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
+}
 
-        /// Every setting with its default, in the order of the engine's documentation.
-        #[pyfunction]
-        pub(crate) fn config_defaults(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-            let defaults = PyDict::new(py);
-            let config = nobody();
-            $(defaults.set_item(stringify!($name), config.$name.write(py)?)?;)*
-            Ok(defaults)
+/// Declares a group of settings by the names of its fields. What is not named keeps its default.
+macro_rules! setting_group {
+    ($group:ty, $default:expr, [$($name:ident,)*]) => {
+        impl $crate::config::Setting for $group {
+            #[allow(clippy::needless_update, reason = "a group may name all its fields")]
+            fn read(value: &Bound<'_, PyAny>) -> PyResult<$group> {
+                Ok(Self {
+                    $($name: $crate::config::read_field(value, stringify!($name))?,)*
+                    ..$default
+                })
+            }
+
+            fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+                let fields = PyDict::new(py);
+                $(fields.set_item(stringify!($name), self.$name.write(py)?)?;)*
+                Ok(fields.into_any())
+            }
         }
     };
 }
 
-settings! {
-    probe_interval_ms,
-    probe_timeout_min_ms,
-    probe_timeout_unknown_ms,
-    indirect_probe_count,
-    suspicion_min_factor,
-    suspicion_max_factor,
-    gossip_factor,
-    gossip_interval_ms,
-    gossip_fanout,
-    sync_interval_ms,
-    join_interval_ms,
-    dead_retention_ms,
-    confirmation_timeout_ms,
-    confirmation_interval_ms,
-    confirmation_attempts,
-    member_capacity,
-    session_capacity,
-    transmit_capacity,
-    event_capacity,
-    probe_capacity,
-}
+setting_group!(
+    Config,
+    nobody(),
+    [
+        probe_interval_ms,
+        probe_timeout_min_ms,
+        probe_timeout_unknown_ms,
+        indirect_probe_count,
+        suspicion_min_factor,
+        suspicion_max_factor,
+        gossip_factor,
+        gossip_interval_ms,
+        gossip_fanout,
+        sync_interval_ms,
+        join_interval_ms,
+        dead_retention_ms,
+        confirmation_timeout_ms,
+        confirmation_interval_ms,
+        confirmation_attempts,
+        state_size_max,
+        jobs,
+        member_capacity,
+        session_capacity,
+        transmit_capacity,
+        event_capacity,
+        probe_capacity,
+    ]
+);
+
+setting_group!(
+    JobsConfig,
+    JobsConfig::default(),
+    [
+        stuck_after_ms,
+        report_interval_ms,
+        fallback_after_ms,
+        resume_grace_ms,
+        retry_min_ms,
+        retry_max_ms,
+        outcome_lifetime_ms,
+        gate_rule,
+        gate_stuck_after_ms,
+        gate_silent_after_ms,
+        gate_deadline_grace_ms,
+        gate_retention_ms,
+        gate_decision_lifetime_ms,
+        extension,
+        job_capacity,
+        worker_capacity,
+        gate_job_capacity,
+        gate_site_capacity,
+        workflow_capacity,
+        workflow_history,
+        workflow_event_capacity,
+    ]
+);
+
+setting_group!(
+    ExtensionConfig,
+    ExtensionConfig::default(),
+    [base_ms, grant_min_ms, count_max, warning_count, grace_ms,]
+);
 
 /// The configuration of no node in particular: what identifies a node is a placeholder.
 fn nobody() -> Config {
@@ -71,15 +115,7 @@ pub(crate) fn engine_config(
     advertise: Address,
     secrets: Vec<Secret>,
 ) -> PyResult<Config> {
-    let mut config = nobody();
-    if let Some(settings) = settings {
-        let class = settings.py().import("shoal._config")?.getattr("Config")?;
-        if !settings.is_instance(&class)? {
-            let found = settings.get_type().name()?.to_string();
-            return Err(PyTypeError::new_err(format!("config is a shoal.Config, not {found}")));
-        }
-        read_settings(settings, &mut config)?;
-    }
+    let mut config = group(settings, "Config", nobody)?;
     config.secrets = secrets;
     // Whether peers can reach the address is known when a socket is bound; the rest can be told now.
     config.check().map_err(Failure::from)?;
@@ -87,30 +123,64 @@ pub(crate) fn engine_config(
     Ok(config)
 }
 
-/// Raises what is wrong with a `shoal.Config`.
+/// A group of settings from the dataclass of this name, or the default from `None`.
+pub(crate) fn group<T: Setting>(
+    settings: Option<&Bound<'_, PyAny>>,
+    class: &str,
+    default: impl FnOnce() -> T,
+) -> PyResult<T> {
+    let Some(settings) = settings else { return Ok(default()) };
+    let expected = settings.py().import("shoal._config")?.getattr(class)?;
+    if !settings.is_instance(&expected)? {
+        let found = settings.get_type().name()?.to_string();
+        return Err(PyTypeError::new_err(format!("config is a shoal.{class}, not {found}")));
+    }
+    T::read(settings)
+}
+
+/// The defaults of every group of settings by its class, in the order of the engine's documentation.
+#[pyfunction]
+pub(crate) fn config_defaults(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let defaults = PyDict::new(py);
+    defaults.set_item("Config", nobody().write(py)?)?;
+    defaults.set_item("JobsConfig", JobsConfig::default().write(py)?)?;
+    defaults.set_item("ExtensionConfig", ExtensionConfig::default().write(py)?)?;
+    Ok(defaults)
+}
+
+/// Raises what is wrong with a group of settings.
 #[pyfunction]
 pub(crate) fn check_config(config: &Bound<'_, PyAny>) -> PyResult<()> {
-    let mut checked = nobody();
-    read_settings(config, &mut checked)?;
-    Ok(checked.check().map_err(Failure::from)?)
+    let class = config.get_type().name()?.to_string();
+    let checked = match class.as_str() {
+        "Config" => Config::read(config)?.check(),
+        "JobsConfig" => JobsConfig::read(config)?.check(),
+        // Checked with the group that it belongs to; here only its types are.
+        "ExtensionConfig" => ExtensionConfig::read(config).map(|_| Ok(()))?,
+        _ => return Err(PyTypeError::new_err(format!("{class} holds no settings of Shoal"))),
+    };
+    Ok(checked.map_err(Failure::from)?)
 }
 
-/// Reads one setting, with its name in whatever is wrong with it.
-fn read<T: Setting>(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<T> {
-    T::read(value).map_err(|error| {
-        let py = value.py();
+/// Reads one field of a group, with its name in whatever is wrong with it.
+pub(crate) fn read_field<T: Setting>(group: &Bound<'_, PyAny>, name: &str) -> PyResult<T> {
+    let py = group.py();
+    let value = group.getattr(name)?;
+    T::read(&value).map_err(|error| {
+        let message = error.value(py);
         if error.is_instance_of::<PyOverflowError>(py) {
-            let message = format!("{name} is {value}, far outside of its range");
-            return Failure::Config(message).into();
+            return Failure::Config(format!("{name} is {value}, far outside of its range")).into();
         }
-        PyTypeError::new_err(format!("{name}: {}", error.value(py)))
+        if error.is_instance_of::<PyAttributeError>(py) {
+            let found =
+                value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+            return PyTypeError::new_err(format!("{name}: expected settings, not {found}"));
+        }
+        if error.is_instance_of::<PyValueError>(py) {
+            return Failure::Config(format!("{name}: {message}")).into();
+        }
+        PyTypeError::new_err(format!("{name}: {message}"))
     })
-}
-
-/// A type of setting: a number, or several of them, which are a tuple in Python.
-trait Setting: Sized {
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Self>;
-    fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
 }
 
 macro_rules! plain_settings {
@@ -127,7 +197,7 @@ macro_rules! plain_settings {
     };
 }
 
-plain_settings!(u8, u32, u64, usize, f64);
+plain_settings!(u8, u16, u32, u64, usize, f64);
 
 impl<T: Setting, const N: usize> Setting for [T; N] {
     fn read(value: &Bound<'_, PyAny>) -> PyResult<[T; N]> {
@@ -141,5 +211,16 @@ impl<T: Setting, const N: usize> Setting for [T; N] {
     fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         let items = self.into_iter().map(|item| item.write(py)).collect::<PyResult<Vec<_>>>()?;
         Ok(PyTuple::new(py, items)?.into_any())
+    }
+}
+
+impl Setting for TimeoutRule {
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<TimeoutRule> {
+        let text: String = value.extract()?;
+        text.parse().map_err(|error| PyValueError::new_err(format!("{error}")))
+    }
+
+    fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        self.name().into_bound_py_any(py)
     }
 }

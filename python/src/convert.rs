@@ -4,6 +4,9 @@
 //! the classes of [`values`](crate::values) and [`events`](crate::events) keep the engine's compact form
 //! and make Python objects only of the fields that a program looks at.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -164,6 +167,32 @@ fn text(value: Borrowed<'_, '_, PyAny>, what: &str) -> PyResult<String> {
         return Err(PyTypeError::new_err(format!("{what} is a str, not {class}")));
     };
     Ok(text.to_cow()?.into_owned())
+}
+
+/// Bytes of a host, which the engine never looks into.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Payload(pub Bytes);
+
+impl<'py> IntoPyObject<'py> for Payload {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(PyBytes::new(py, &self.0))
+    }
+}
+
+impl FromPyObject<'_, '_> for Payload {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Payload> {
+        let Ok(bytes) = value.extract::<Cow<'_, [u8]>>() else {
+            let class = value.get_type().name()?.to_string();
+            return Err(PyTypeError::new_err(format!("expected bytes, not {class}")));
+        };
+        Ok(Payload(Bytes::copy_from_slice(&bytes)))
+    }
 }
 
 /// A number of nanoseconds, a seed, a generation: whatever needs 64 bits and no sign.

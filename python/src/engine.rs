@@ -13,7 +13,7 @@ use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::{Address, Generation, Instant};
 
 use crate::config::engine_config;
-use crate::convert::{AddressText, DatacenterText, RoleName, Secrets, Whole};
+use crate::convert::{AddressText, DatacenterText, Payload, RoleName, Secrets, Whole};
 use crate::errors::Failure;
 use crate::events::event_object;
 use crate::stats::stats_dict;
@@ -128,6 +128,23 @@ impl Engine {
     fn leave(&self, py: Python<'_>, now_ns: Whole) -> PyResult<()> {
         let left = self.drained(py)?.engine.leave(Instant::from_nanos(now_ns.0));
         Ok(left.map_err(Failure::from)?)
+    }
+
+    /// Attaches bytes to this node that every member comes to hold.
+    fn set_state(&self, py: Python<'_>, now_ns: Whole, state: Payload) -> PyResult<()> {
+        let set = self.drained(py)?.engine.set_state(Instant::from_nanos(now_ns.0), state.0);
+        Ok(set.map_err(Failure::from)?)
+    }
+
+    /// The state of the member at an address, as far as it has come here.
+    fn state_of(&self, py: Python<'_>, address: AddressText) -> PyResult<Option<Payload>> {
+        Ok(self.state(py)?.engine.state(address.0).cloned().map(Payload))
+    }
+
+    /// Sends bytes to every member once, without an answer.
+    fn broadcast(&self, py: Python<'_>, now_ns: Whole, payload: Payload) -> PyResult<()> {
+        let sent = self.drained(py)?.engine.broadcast(Instant::from_nanos(now_ns.0), payload.0);
+        Ok(sent.map_err(Failure::from)?)
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them.

@@ -4,7 +4,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
-use crate::convert::{AddressText, DatacenterText, RoleName, StateName};
+use crate::convert::{AddressText, DatacenterText, Payload, RoleName, StateName};
 use crate::values::value_class;
 
 value_class! {
@@ -58,6 +58,41 @@ value_class! {
 }
 
 value_class! {
+    /// A member changed the state that its program attaches to it.
+    StateChanged {
+        /// The member, `"ip:port"`.
+        address: AddressText,
+        /// Its new state, whole.
+        state: Payload,
+        /// When it was complete here, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A member sent bytes to everybody. Each broadcast is delivered once; order is not kept.
+    Broadcast {
+        /// The member, `"ip:port"`.
+        source: AddressText,
+        /// Its bytes.
+        payload: Payload,
+        /// When they came, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// The node was not run for so long that what it waited for proves nothing: it begins its
+    /// observations anew.
+    Stalled {
+        /// By how much it missed its deadline, in seconds.
+        lasted_seconds: f64,
+        /// When it noticed, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
     /// The goodbye has been sent. It is the last event of a node.
     Left {
         /// When, on the clock of `time.monotonic_ns()`.
@@ -100,6 +135,18 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
         }
         Event::JoinDelayed { attempts, at } => {
             JoinDelayed { attempts, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::State { address, state, at } => {
+            let (address, state) = (AddressText(address), Payload(state));
+            StateChanged { address, state, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Broadcast { source, payload, at } => {
+            let (source, payload) = (AddressText(source), Payload(payload));
+            Broadcast { source, payload, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Stalled { lasted, at } => {
+            let lasted_seconds = lasted.as_secs_f64();
+            Stalled { lasted_seconds, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
         Event::Refuted { incarnation, at } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)

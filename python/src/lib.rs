@@ -23,7 +23,10 @@ mod _native {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
-    use crate::events::{JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow, Refuted};
+    use crate::events::{
+        Broadcast, JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow, Refuted, Stalled,
+        StateChanged,
+    };
     #[pymodule_export]
     use crate::fork::after_fork_in_child;
     #[pymodule_export]

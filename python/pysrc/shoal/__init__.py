@@ -12,7 +12,7 @@ import os as _os
 
 from shoal import _native
 from shoal._addresses import Address
-from shoal._config import Config
+from shoal._config import Config, ExtensionConfig, JobsConfig
 from shoal._enums import MemberState, Role
 from shoal._errors import (
     AddressError,
@@ -27,6 +27,7 @@ from shoal._errors import (
 )
 from shoal._events import Event, EventStream
 from shoal._native import (
+    Broadcast,
     Coordinate,
     Engine,
     JoinDelayed,
@@ -39,6 +40,8 @@ from shoal._native import (
     Overflow,
     Refuted,
     Rtt,
+    Stalled,
+    StateChanged,
     __version__,
 )
 from shoal._node import Node
@@ -50,6 +53,7 @@ if hasattr(_os, "register_at_fork"):
 __all__ = [
     "Address",
     "AddressError",
+    "Broadcast",
     "ClosedError",
     "CommandError",
     "Config",
@@ -58,7 +62,9 @@ __all__ = [
     "Engine",
     "Event",
     "EventStream",
+    "ExtensionConfig",
     "ForkedError",
+    "JobsConfig",
     "JoinDelayed",
     "Joined",
     "LeaveTimeoutError",
@@ -75,6 +81,8 @@ __all__ = [
     "Role",
     "Rtt",
     "ShoalError",
+    "Stalled",
     "StartError",
+    "StateChanged",
     "__version__",
 ]

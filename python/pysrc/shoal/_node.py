@@ -107,7 +107,7 @@ class Node:
 
     @property
     def is_running(self) -> bool:
-        """Whether the node is started and not closed."""
+        """Whether the node is started, not closed, and its thread lives."""
         return self._native.is_running
 
     async def leave(self) -> None:
@@ -148,7 +148,7 @@ class Node:
             self._leaving = True
 
     async def __aenter__(self) -> Self:
-        if not self.is_running:
+        if not self._native.is_open:
             self._start(await look_up_async(self._join))
         return self
 
@@ -159,7 +159,7 @@ class Node:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self.is_running:
+            if self._native.is_open:
                 async with asyncio.timeout(_LEAVE_TIMEOUT):
                     await self.leave()
         except TimeoutError:
@@ -168,7 +168,7 @@ class Node:
             self.close()
 
     def __enter__(self) -> Self:
-        return self if self.is_running else self.start()
+        return self if self._native.is_open else self.start()
 
     def __exit__(
         self,
@@ -177,7 +177,7 @@ class Node:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self.is_running:
+            if self._native.is_open:
                 self.leave_sync()
         except LeaveTimeoutError as timeout:
             _LOGGER.warning("%s", timeout)
@@ -187,7 +187,7 @@ class Node:
     def __del__(self) -> None:
         # A node whose arguments were refused has nothing to close.
         native = getattr(self, "_native", None)
-        if native is None or not native.is_running:
+        if native is None or not native.is_open:
             return
         message = f"unclosed {self!r}; use `async with`, `with` or close()"
         try:
@@ -205,7 +205,9 @@ class Node:
             return "<shoal.Node, not started>"
         if self._native.is_foreign:
             return f"<shoal.Node {address} of the parent process>"
-        return f"<shoal.Node {address}>" if self.is_running else f"<shoal.Node {address}, closed>"
+        return (
+            f"<shoal.Node {address}>" if self._native.is_open else f"<shoal.Node {address}, closed>"
+        )
 
     # What it knows
 
@@ -258,6 +260,23 @@ class Node:
         """An event's `at_ns` as wall clock time, in milliseconds since 1970."""
         return self._native.unix_ms(at_ns)
 
+    @property
+    def state(self) -> bytes:
+        """What this node attaches to itself: every member comes to hold it (`StateChanged` there).
+
+        At most `Config.state_size_max` bytes; empty at first. Setting it waits well under a
+        millisecond for the engine.
+        """
+        return self._native.own_state
+
+    @state.setter
+    def state(self, state: bytes | bytearray) -> None:
+        self._native.set_state(state)
+
+    def state_of(self, address: Address) -> bytes | None:
+        """The state of the member at this address; `None` when none has come here."""
+        return self._native.state(address)
+
     # What happens
 
     def events(self, *, capacity: int = 1_024) -> EventStream:
@@ -288,6 +307,13 @@ class Node:
         Waits for the resolver if a seed is a name, and well under a millisecond for the engine.
         """
         self._native.join(look_up(split_seeds(seeds)))
+
+    def broadcast(self, payload: bytes | bytearray) -> None:
+        """Sends at most 1,024 bytes to every member once (`Broadcast` there), without an answer.
+
+        Raises `CommandError` while 256 broadcasts are under way.
+        """
+        self._native.broadcast(payload)
 
     def set_secrets(self, secret: Secret) -> None:
         """Seals with the first of these secrets from now on and opens with any of them.
