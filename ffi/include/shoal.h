@@ -835,6 +835,20 @@ typedef struct shoal_datacenter_target {
   struct shoal_address leader;
 } shoal_datacenter_target;
 
+/** What a host keeps of its place across a restart: plain bytes. */
+typedef struct shoal_coordinate_snapshot {
+  /** Its coordinate. */
+  struct shoal_coordinate coordinate;
+  /** The usual mismatch of predictions, in seconds; 0 to 10. */
+  double mismatch_seconds;
+  /** The usual round trip, in seconds; 0 to 10. */
+  double round_trip_seconds;
+  /** Samples that led there. */
+  uint64_t sample_count;
+  /** Zero. */
+  uint8_t reserved[16];
+} shoal_coordinate_snapshot;
+
 /** All settings of a router. */
 typedef struct shoal_router_config {
   /**
@@ -1691,7 +1705,7 @@ int shoal_node_event_fd(const struct shoal_node *node);
 
 /**
  * Takes the oldest event. `SHOAL_NONE` when there is none; the descriptor becomes readable
- * with the next one then.
+ * with the next one then. `SHOAL_STOPPED` when there will never be one.
  */
 shoal_status shoal_node_poll_event(const struct shoal_node *node,
                                    struct shoal_event *event);
@@ -1951,6 +1965,14 @@ shoal_status shoal_coordinate_quality(const struct shoal_tracker *tracker,
                                       uint32_t peer,
                                       uint64_t now_ns,
                                       double *quality);
+
+/** What to keep for a restart. */
+shoal_status shoal_coordinate_save(const struct shoal_tracker *tracker,
+                                   struct shoal_coordinate_snapshot *snapshot);
+
+/** Takes this host back to where a snapshot saw it, so that it need not find its place anew. */
+shoal_status shoal_coordinate_restore(struct shoal_tracker *tracker,
+                                      const struct shoal_coordinate_snapshot *snapshot);
 
 /** The predicted round trip between any two coordinates, in milliseconds. */
 shoal_status shoal_coordinate_distance(const struct shoal_coordinate *one,

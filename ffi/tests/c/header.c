@@ -11,6 +11,8 @@ HOLDS(address_is_24_bytes, sizeof(shoal_address) == 24);
 HOLDS(address_is_full, END(shoal_address, reserved) == sizeof(shoal_address));
 HOLDS(rtt_is_24_bytes, sizeof(shoal_rtt) == 24);
 HOLDS(coordinate_is_88_bytes, sizeof(shoal_coordinate) == 88);
+HOLDS(coordinate_snapshot_is_full,
+      END(shoal_coordinate_snapshot, reserved) == sizeof(shoal_coordinate_snapshot));
 HOLDS(member_is_256_bytes, sizeof(shoal_member) == 256);
 HOLDS(member_is_full, END(shoal_member, reserved) == sizeof(shoal_member));
 HOLDS(event_is_1280_bytes, sizeof(shoal_event) == 1280);

@@ -236,6 +236,7 @@ static void coordinates(void) {
   char text[SHOAL_DETAIL_SIZE];
   shoal_tracker *tracker = NULL;
   shoal_coordinate coordinate;
+  shoal_coordinate_snapshot snapshot;
   shoal_rtt rtt;
   double value;
 
@@ -267,6 +268,12 @@ static void coordinates(void) {
   REFUSES_NULL(shoal_coordinate_quality(NULL, 0, 1, &value));
   REFUSES_NULL(shoal_coordinate_quality(tracker, 0, 1, NULL));
   CHECK_STATUS(shoal_coordinate_rtt(tracker, UINT32_MAX, 1, &rtt), SHOAL_NONE);
+  REFUSES_NULL(shoal_coordinate_save(NULL, &snapshot));
+  REFUSES_NULL(shoal_coordinate_save(tracker, NULL));
+  CHECK_STATUS(shoal_coordinate_save(tracker, &snapshot), SHOAL_OK);
+  REFUSES_NULL(shoal_coordinate_restore(NULL, &snapshot));
+  REFUSES_NULL(shoal_coordinate_restore(tracker, NULL));
+  CHECK_STATUS(shoal_coordinate_restore(tracker, &snapshot), SHOAL_OK);
   REFUSES_NULL(shoal_coordinate_distance(NULL, &coordinate, &value));
   REFUSES_NULL(shoal_coordinate_distance(&coordinate, NULL, &value));
   REFUSES_NULL(shoal_coordinate_distance(&coordinate, &coordinate, NULL));
