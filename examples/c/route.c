@@ -1,7 +1,9 @@
-/* Routes jobs to datacenters: the program says what it knows of them, the router decides and says why.
+/* Routes jobs to datacenters: the program says what it knows of them, the router decides and says
+ * why.
  *
- * Three datacenters; the nearest runs out of managers and comes back, one fails a job. What the program knows may come
- * from anywhere; here it is written down. Time is an argument, so the half minute of the story takes no time. */
+ * Three datacenters; the nearest runs out of managers and comes back, one fails a job. What the
+ * program knows may come from anywhere; here it is written down. Time is an argument, so the half
+ * minute of the story takes no time. */
 #include <shoal.h>
 
 #include <stdio.h>
@@ -40,8 +42,8 @@ static void route(shoal_router *router, unsigned second, const shoal_job_id *job
   shoal_ranked chain[COUNT];
   shoal_excluded excluded[COUNT];
   size_t chain_count = 0, excluded_count = 0;
-  shoal_status status = shoal_router_route(router, second * UINT64_C(1000000000), job, candidates, COUNT,
-                                           NULL, 0, &decision);
+  shoal_status status = shoal_router_route(router, second * UINT64_C(1000000000), job, candidates,
+                                           COUNT, NULL, 0, &decision);
   check(shoal_router_excluded(router, excluded, COUNT, &excluded_count), "excluded");
   printf("%3u s  ", second);
   if (status == SHOAL_NONE) {

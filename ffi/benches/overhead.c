@@ -1,4 +1,5 @@
-/* Prints the nanoseconds per call of two questions, each the best of several runs. Run by overhead.rs. */
+/* Prints the nanoseconds per call of two questions, each the best of several runs. Run by
+ * overhead.rs. */
 #include <shoal.h>
 
 #include <stdio.h>

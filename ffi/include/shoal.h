@@ -2002,19 +2002,22 @@ shoal_status shoal_router_config_init(struct shoal_router_config *config);
   shoal_router_config_init_sized((config), sizeof(struct shoal_router_config))
 
 /*
- * Routers: which datacenter gets a job, and which manager inside it. A job goes to the best
- * health bucket that has a candidate, there to the lowest score, which is the upper bound of
- * the round trip made worse by load and by doubt, and it stays until there is a reason to
- * move. Every decision says why.
- *
- * The program numbers its datacenters from 0 and hands in what it knows of them with every
- * call. A number that makes no sense is read as the worst legal value.
+ * Candidates: the datacenters that could take a job, and the managers inside one of them. The
+ * program numbers its datacenters from 0 and hands in what it knows of them with every call. A
+ * number that makes no sense is read as the worst legal value.
  */
 
 /** Fills in a healthy, idle datacenter without cores, managers or a known round trip. */
 shoal_status shoal_candidate_init(struct shoal_candidate *candidate,
                                   uint32_t datacenter,
                                   uint64_t now_ns);
+
+/*
+ * Routers: which datacenter gets a job, and which manager inside it. A job goes to the best
+ * health bucket that has a candidate, there to the lowest score, which is the upper bound of
+ * the round trip made worse by load and by doubt, and it stays until there is a reason to
+ * move. Every decision says why.
+ */
 
 /**
  * Makes a router that knows no job yet. Memory for all jobs of the settings is reserved now

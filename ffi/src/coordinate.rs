@@ -3,7 +3,7 @@
 //! or not. Nodes and engines have one inside; this is for programs that measure round trips
 //! themselves.
 
-use crate::call::{Failure, Health, guarded, required};
+use crate::call::{Failure, Health, check_reserved, guarded, required};
 use crate::engine::give;
 use crate::member::{shoal_coordinate, shoal_rtt};
 use crate::status::{
@@ -233,6 +233,7 @@ pub extern "C" fn shoal_coordinate_restore(
     let Some(shoal_tracker { health, tracker, .. }) = tracker else { return SHOAL_NULL_POINTER };
     health.guard(|| {
         let kept = required(snapshot, "snapshot")?;
+        check_reserved(&kept.reserved, "a snapshot")?;
         let snapshot = Snapshot {
             coordinate: kept.coordinate.read()?,
             mismatch_seconds: kept.mismatch_seconds,

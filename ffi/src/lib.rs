@@ -51,6 +51,7 @@
 
 pub mod address;
 pub mod call;
+pub mod candidate;
 pub mod config;
 pub mod coordinate;
 pub mod engine;

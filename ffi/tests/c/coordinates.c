@@ -56,7 +56,8 @@ static void nonsense_changes_nothing(shoal_tracker *east, const shoal_tracker *w
     shoal_coordinate broken = own(west);
     broken.vector[3] = nonsense[index];
     CHECK_STATUS(shoal_coordinate_update(east, 1, &broken, MS, MS), SHOAL_INVALID_COORDINATE);
-    CHECK_STATUS(shoal_coordinate_distance(&before, &broken, &broken.height), SHOAL_INVALID_COORDINATE);
+    CHECK_STATUS(shoal_coordinate_distance(&before, &broken, &broken.height),
+                 SHOAL_INVALID_COORDINATE);
   }
   after = own(west);
   CHECK_STATUS(shoal_coordinate_update(east, 1, &after, 0, MS), SHOAL_INVALID_ROUND_TRIP);
