@@ -78,7 +78,7 @@ fn run_cluster(directory: &Path, libraries: Option<&Path>) {
     let own = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (members, engine) = std::thread::scope(|scope| {
         let engine =
-            scope.spawn(|| run_command(command("engine_loop").args([&own, SECRET, "6", &seed])));
+            scope.spawn(|| run_command(command("engine_loop").args([&own, SECRET, "10", &seed])));
         let members = scope
             .spawn(|| run_command(command("members").args(["127.0.0.1:0", SECRET, "3", &seed])));
         wait_for_visitors(&node);
