@@ -2,7 +2,6 @@
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
-export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help
 help: ## this list
@@ -37,6 +36,13 @@ deps: ## Debian packages that some checks use
 .PHONY: bench
 bench: ## Criterion benches and exchanges per second next to a bare echo
 	$(CARGO) bench --locked --package shoal-benches
+
+.PHONY: install-program
+install: install-program
+install-program:
+	$(CARGO) build --release --locked --package shoal-cli
+	install -d $(DESTDIR)$(abspath $(PREFIX))/bin
+	install -m 755 target/release/shoal $(DESTDIR)$(abspath $(PREFIX))/bin/shoal
 
 include ffi/Makefile.inc
 include python/Makefile.inc
