@@ -3,8 +3,11 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use shoal_core::{MemberState, Role};
 
-use crate::convert::{AddressText, DatacenterText, Payload, RoleName, StateName};
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
+use crate::jobs::values::job_event_object;
+use crate::names::Name;
 use crate::values::value_class;
 
 value_class! {
@@ -13,9 +16,9 @@ value_class! {
         /// Where the member is reached, `"ip:port"`.
         address: AddressText,
         /// What it is now.
-        state: StateName,
+        state: Name<MemberState>,
         /// What it does.
-        role: RoleName,
+        role: Name<Role>,
         /// Where it runs.
         datacenter: DatacenterText,
         /// Which run of its program: later runs have larger numbers.
@@ -86,7 +89,7 @@ value_class! {
     /// observations anew.
     Stalled {
         /// By how much it missed its deadline, in seconds.
-        lasted_seconds: f64,
+        lasted_seconds: Seconds,
         /// When it noticed, on the clock of `time.monotonic_ns()`.
         at_ns: u64,
     }
@@ -122,8 +125,8 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
     match event {
         Event::Member(member) => MemberEvent {
             address: AddressText(member.address),
-            state: StateName(member.state),
-            role: RoleName(member.role),
+            state: Name(member.state),
+            role: Name(member.role),
             datacenter: DatacenterText(member.datacenter),
             generation: member.generation.0,
             incarnation: member.incarnation.0,
@@ -145,9 +148,10 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
             Broadcast { source, payload, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
         Event::Stalled { lasted, at } => {
-            let lasted_seconds = lasted.as_secs_f64();
+            let lasted_seconds = Seconds(lasted);
             Stalled { lasted_seconds, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
+        Event::Job(event) => job_event_object(py, event),
         Event::Refuted { incarnation, at } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
