@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod filter;
+mod program;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use filter::without_call;
+use program::shoal;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -20,29 +22,6 @@ const SECRET: &str = "a secret for tests on loopback";
 /// How long the issue of a test may take before it counts as missing.
 const PATIENCE: Duration = Duration::from_secs(15);
 const CLUSTER_SIZE: usize = 5;
-
-/// The program, built as this test was.
-fn shoal() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "shoal-cli"]);
-        // What cargo tells this test about its own package would make build scripts run again.
-        let told = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        for name in told.filter(|name| {
-            ["PKG", "MANIFEST"].iter().any(|kind| name.starts_with(&format!("CARGO_{kind}_")))
-        }) {
-            build.env_remove(name);
-        }
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "shoal-cli does not build");
-        profile.join("shoal")
-    })
-}
 
 fn agent(arguments: &[&str]) -> Command {
     let mut command = Command::new(shoal());

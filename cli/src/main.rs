@@ -29,7 +29,8 @@ Start here:
   shoal keygen --output secret.key     # then, on each machine:
   shoal agent --bind 10.0.0.1:7462 --secret-file secret.key --join 10.0.0.2:7462
 
-SHOAL_LOG sets how much is logged to stderr: off, error, warn, info (the default), debug, trace.
+SHOAL_LOG sets how much is logged to stderr: off, error, warn, info, debug, trace
+(default: info; the demo: warn).
 Exit codes: 0 done, 1 failed, 2 usage.")]
 struct Arguments {
     #[command(subcommand)]
@@ -45,7 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::try_parse() {
-        Ok(arguments) => start_log().and_then(|()| run(&arguments.command)),
+        Ok(arguments) => start_log(&arguments.command).and_then(|()| run(&arguments.command)),
         Err(error) => match error.kind() {
             // Help was asked for, or is the answer to an empty command line. Clap knows where it
             // goes.
@@ -69,10 +70,12 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
-fn start_log() -> Result<(), Failure> {
-    let level = match std::env::var("SHOAL_LOG") {
-        Err(_) => LevelFilter::INFO,
-        Ok(text) => text.parse().map_err(|_| {
+fn start_log(command: &Command) -> Result<(), Failure> {
+    let level = match (std::env::var("SHOAL_LOG"), command) {
+        // Log lines would run through the demo's picture, which tells the same things itself.
+        (Err(_), Command::Demo(_)) => LevelFilter::WARN,
+        (Err(_), _) => LevelFilter::INFO,
+        (Ok(text), _) => text.parse().map_err(|_| {
             Failure::usage(format_args!(
                 "SHOAL_LOG is {text:?}, expected off, error, warn, info, debug or trace"
             ))

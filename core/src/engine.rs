@@ -164,7 +164,9 @@ impl Engine {
         let (membership, mut context) = self.split();
         let lateness = context.now.saturating_since(due);
         membership.note_lateness(&mut context, lateness);
-        while let Some(timer) = self.effects.expired_timer(self.now) {
+        while !self.membership.is_gone()
+            && let Some(timer) = self.effects.expired_timer(self.now)
+        {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
@@ -509,6 +511,24 @@ mod tests {
         assert_eq!(cluster.seen(2, MemberState::Dead), 0);
     }
 
+    #[test]
+    fn nothing_is_told_after_the_goodbye_even_when_timers_come_late() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.kill(3);
+        cluster.run_until(4 * SECOND, |c| c.state(2, 3) == Some(MemberState::Suspect));
+        let mut now = cluster.now;
+        let engine = cluster.engine(2);
+        engine.leave(now).unwrap();
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        for pause in [0, 100, 100, 60_000] {
+            now += Duration::from_millis(pause);
+            engine.handle_timeout(now);
+            while engine.poll_transmit(now, &mut buffer).is_some() {}
+        }
+        let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
+        assert!(matches!(events.last(), Some(Event::Left { .. })), "{events:?}");
+    }
+
     /// In the Python node being probed counts as an accusation.
     #[test]
     fn defect_p4_being_probed_is_not_an_accusation() {
@@ -687,7 +707,7 @@ mod tests {
     fn forged(recipient: u16, update: &Update) -> Vec<u8> {
         let own = config(1);
         // A session of its own, so that it does not count as replayed.
-        let seed = 77 + u64::from(update.incarnation.0);
+        let seed = 77 + u64::from(update.incarnation.0) + u64::from(update.address.port());
         let mut envelopes = Envelopes::new(&own.secrets, 1, 2, &mut Random::new(seed));
         let header = Header {
             kind: Kind::Gossip,
@@ -807,6 +827,40 @@ mod tests {
             cluster.start(3, Config { generation: Generation(generation), ..config(3) });
             cluster.run_until(10 * SECOND, Cluster::is_full_mesh);
         }
+    }
+
+    #[test]
+    fn two_nodes_that_know_later_runs_of_each_other_meet_again() {
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for (observer, subject) in [(0, 2), (2, 0)] {
+            let later =
+                Update { generation: Generation(40), ..claim(subject, MemberState::Alive, 0) };
+            let mut bytes = forged(observer, &later);
+            cluster.deliver(observer, address(1), &mut bytes);
+        }
+        cluster.kill(1);
+        cluster.run_until(30 * SECOND, |c| {
+            c.state(0, 2) == Some(MemberState::Alive) && c.state(2, 0) == Some(MemberState::Alive)
+        });
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_start_in_the_same_generation_is_not_taken_for_a_new_one() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        for fill in 1..=3 {
+            let now = cluster.now;
+            cluster.engine(3).set_state(now, vec![fill; 5].into()).unwrap();
+            cluster.run_for(3 * SECOND);
+        }
+        assert!((0..3).all(|n| state_of(&cluster.engines[&n], 3) == Some(&[3; 5])));
+        cluster.kill(3);
+        cluster.start(3, config(3));
+        cluster.run_for(SECOND);
+        let now = cluster.now;
+        cluster.engine(3).set_state(now, vec![9; 5].into()).unwrap();
+        cluster.run_until(20 * SECOND, |c| {
+            c.is_full_mesh() && (0..3).all(|n| state_of(&c.engines[&n], 3) == Some(&[9; 5]))
+        });
     }
 
     #[test]

@@ -214,13 +214,19 @@ fn observe(
             return Err(Failure::new(SHOAL_INVALID_ARGUMENT, detail));
         }
         let now = Instant::from_nanos(now_ns);
-        tracker.observe(peer, &coordinate, round_trip, now).map_err(|refusal| {
-            let detail = match refusal {
-                Refusal::Coordinate => "a field of the coordinate is not finite or out of range",
-                Refusal::RoundTrip => "the round trip is zero or longer than any network's",
-            };
-            Failure::new(of_refusal(refusal), detail)
-        })?;
+        tracker.observe(peer, &coordinate, round_trip, now).map_err(refused)?;
         Ok(SHOAL_OK)
     })
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    let detail = match refusal {
+        Refusal::Coordinate => "a field of the coordinate is not finite or out of range",
+        Refusal::Dimension => "the coordinate has another number of dimensions",
+        Refusal::RoundTrip => "the round trip is zero or longer than any network's",
+        Refusal::Time => "the sample is older than the peer's last",
+        Refusal::Rate => "the peer's last sample was taken too short a time ago",
+        Refusal::Contradiction => "the peer's coordinates have contradicted its round trips",
+    };
+    Failure::new(of_refusal(refusal), detail)
 }

@@ -62,7 +62,7 @@ fn main() {
             report.nearest_stretch_measured_median,
             report.top1_of_10,
             report.within_upper,
-            report.slack,
+            report.upper_ratio_median,
         );
     }
 }

@@ -91,7 +91,7 @@ pub struct CoordinateReport {
     /// of its peer.
     pub within_upper: f64,
     /// How many times the true round trip that bound is; median.
-    pub slack: f64,
+    pub upper_ratio_median: f64,
 }
 
 impl CoordinateReport {
@@ -112,7 +112,7 @@ impl CoordinateReport {
             nearest_stretch_measured_median: median(|r| r.nearest_stretch_measured_median),
             top1_of_10: median(|report| report.top1_of_10),
             within_upper: median(|report| report.within_upper),
-            slack: median(|r| r.slack),
+            upper_ratio_median: median(|report| report.upper_ratio_median),
         }
     }
 }
@@ -239,7 +239,7 @@ impl<'a> Network<'a> {
             nearest_stretch_measured_median: percentile(&mut stretches_measured, 0.5),
             top1_of_10: self.top1_of_10(),
             within_upper: pairs.within_upper as f64 / pairs.heard.max(1) as f64,
-            slack: percentile(&mut pairs.slack, 0.5),
+            upper_ratio_median: percentile(&mut pairs.upper_ratios, 0.5),
         }
     }
 
@@ -345,7 +345,7 @@ struct Pairs {
     absolute_ms: Vec<f64>,
     within_upper: usize,
     heard: usize,
-    slack: Vec<f64>,
+    upper_ratios: Vec<f64>,
 }
 
 impl Pairs {
@@ -356,7 +356,7 @@ impl Pairs {
         if let Some(told) = told {
             self.heard += 1;
             self.within_upper += usize::from(ms <= told.upper_ms);
-            self.slack.push(told.upper_ms / ms);
+            self.upper_ratios.push(told.upper_ms / ms);
         }
     }
 }

@@ -4,8 +4,10 @@
 //! says about every other and compares it with what really happened; it is told of each step. Rules
 //! about the end of a run, when the network is well again, are in [`converged`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use bytes::Bytes;
 
 use shoal_core::config::{Config, DATAGRAM_SIZE_MAX, HEALTH_SCORE_MAX};
 use shoal_core::wire::envelope::OVERHEAD;
@@ -20,6 +22,9 @@ use crate::simulation::Simulation;
 /// The engine computes logarithms from integers, up to 6 % too small.
 const LOG_SLACK: f64 = 0.94;
 
+/// How much a far and uncertain peer and the worst local health can lengthen a suspicion (AD-35):
+/// 10 x 1.15 x 9, of which the base-2 logarithm where the engine takes base 10 gives a factor of 3.
+const SUSPICION_STRETCH: f64 = 35.0;
 /// How much longer recovery may take from what an insider did.
 const FORGERY_RECOVERY: Duration = Duration::from_secs(900);
 
@@ -206,6 +211,8 @@ pub struct Ledger {
     /// How many members each node knew as active after its last step.
     active_counts: Vec<u32>,
     truths: Vec<Truth>,
+    /// The broadcasts that each node has heard.
+    broadcasts: Vec<BTreeSet<(Address, Bytes)>>,
     false_deaths: u64,
     suspicions: u64,
     deaths: u64,
@@ -220,6 +227,7 @@ impl Ledger {
             views: vec![BTreeMap::new(); count],
             active_counts: vec![1; count],
             truths: vec![Truth::default(); count],
+            broadcasts: vec![BTreeSet::new(); count],
             false_deaths: 0,
             suspicions: 0,
             deaths: 0,
@@ -247,6 +255,7 @@ impl Ledger {
         truth.own = Version::default();
         truth.has_left = false;
         self.views[node as usize].clear();
+        self.broadcasts[node as usize].clear();
     }
 
     /// A node acted. Checks everything that may have changed.
@@ -254,7 +263,7 @@ impl Ledger {
     /// # Errors
     /// The first broken rule.
     pub fn check_step(&mut self, simulation: &mut Simulation, node: u32) -> Result<(), Rule> {
-        let now = simulation.local_time(node);
+        let now = simulation.engine_time(node);
         let Some(engine) = simulation.engine(node) else { return Ok(()) };
         let own = engine.member_at(0, now).expect("a node is in its own table");
         own_record_is_sane(&own)?;
@@ -265,8 +274,12 @@ impl Ledger {
         truth.own = version;
         truth.told = truth.told.max(version);
         for observation in simulation.observations() {
-            if let Event::Member(event) = &observation.event {
-                self.check_event(simulation, node, event)?;
+            match &observation.event {
+                Event::Member(event) => self.check_event(simulation, node, event)?,
+                Event::Broadcast { source, payload, .. } => {
+                    self.check_broadcast(node, *source, payload)?;
+                }
+                _ => {}
             }
             self.check_silence(node, &observation.event)?;
         }
@@ -303,6 +316,8 @@ impl Ledger {
         transition_is_legal(before.as_ref(), event)?;
         if event.state == MemberState::Removed {
             self.views[node as usize].remove(&event.address);
+            // With its record goes the memory of what it has sent.
+            self.broadcasts[node as usize].retain(|(source, _)| *source != event.address);
             return Ok(());
         }
         if !self.leniency.forgery
@@ -347,6 +362,12 @@ impl Ledger {
             });
         }
         Ok(())
+    }
+
+    /// A broadcast is heard once. Those of the simulation are all different.
+    fn check_broadcast(&mut self, node: u32, source: Address, bytes: &Bytes) -> Result<(), Rule> {
+        let is_new = self.broadcasts[node as usize].insert((source, bytes.clone()));
+        require(is_new, "a broadcast is heard once", || format!("from {source}: {bytes:?}"))
     }
 
     /// A node that has said goodbye says nothing more.
@@ -434,10 +455,12 @@ pub fn converged(simulation: &Simulation, leniency: Leniency) -> Result<(), Rule
             let agrees = match simulation.member(subject) {
                 Some(subject) => {
                     let own = subject.member_at(0, now).expect("a node is in its own table");
+                    let address = own.address;
                     let is_current = |seen: &Member| {
                         seen.state == MemberState::Alive
                             && seen.generation == own.generation
                             && (leniency.forgery || seen.incarnation == own.incarnation)
+                            && engine.state(address) == subject.state(address)
                     };
                     seen.as_ref().is_some_and(is_current)
                 }
@@ -468,9 +491,8 @@ fn nobody_is_invented(engine: &Engine, host_count: u32, now: Instant) -> Result<
 pub fn recovery_limit(config: &Config, host_count: u32, leniency: Leniency) -> Duration {
     let log = f64::from(host_count.max(2)).log2();
     let rounds = Duration::from_millis(config.sync_interval_ms).mul_f64(4.0 + 4.0 * log);
-    let suspicion = config
-        .probe_interval()
-        .mul_f64(config.suspicion_min_factor * config.suspicion_max_factor * log * 4.0);
+    let periods = (config.suspicion_min_factor * log).max(1.0) * config.suspicion_max_factor;
+    let suspicion = config.probe_interval().mul_f64(periods * SUSPICION_STRETCH);
     let longest = config.confirmation_timeout_ms.iter().max().copied().unwrap_or(0);
     let forgery = if leniency.forgery { FORGERY_RECOVERY } else { Duration::ZERO };
     rounds + suspicion + Duration::from_millis(2 * longest) + forgery

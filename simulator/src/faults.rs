@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 
+use shoal_core::config::BROADCAST_SIZE_MAX;
 use shoal_core::random::Random;
 use shoal_core::{Duration, Instant};
 
 use crate::insider::Insider;
 use crate::network::{NetworkOptions, NodeSet};
 use crate::simulation::Simulation;
+
+/// The largest state that a host sets, but for its number, in bytes: two or three datagrams.
+const CHATTER_SIZE_MAX: u32 = 3_000;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,11 +38,13 @@ pub enum FaultKind {
     Storm,
     /// An insider forges datagrams.
     Forgery,
+    /// A host changes its node's state or sends a broadcast: no fault, but something to lose.
+    Chatter,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 9] = [
+    pub const ALL: [FaultKind; 10] = [
         FaultKind::Crash,
         FaultKind::Leave,
         FaultKind::Stop,
@@ -48,6 +54,7 @@ impl FaultKind {
         FaultKind::Clog,
         FaultKind::Storm,
         FaultKind::Forgery,
+        FaultKind::Chatter,
     ];
 
     /// The name in reports.
@@ -62,6 +69,7 @@ impl FaultKind {
             FaultKind::Clog => "clog",
             FaultKind::Storm => "storm",
             FaultKind::Forgery => "forgery",
+            FaultKind::Chatter => "chatter",
         }
     }
 }
@@ -254,7 +262,24 @@ impl Faults {
                 self.enter(end, Action::Calm);
             }
             FaultKind::Forgery => self.insider.strike(simulation, node),
+            FaultKind::Chatter => self.chatter(simulation, node),
         }
+    }
+
+    /// Refusals by a leaving node or a full queue are as good as silence.
+    fn chatter(&mut self, simulation: &mut Simulation, node: u32) {
+        let number = self.entered.to_le_bytes();
+        let size = number.len() + self.random.below(CHATTER_SIZE_MAX) as usize;
+        let is_broadcast = self.random.chance(0.5);
+        simulation.command(node, |engine, now| {
+            let limit = if is_broadcast { BROADCAST_SIZE_MAX } else { size };
+            let mut bytes = number.to_vec();
+            bytes.resize(size.min(limit), node as u8);
+            let _ = match is_broadcast {
+                true => engine.broadcast(now, bytes.into()),
+                false => engine.set_state(now, bytes.into()),
+            };
+        });
     }
 
     fn plan_restart(&mut self, node: u32, at: Instant) {

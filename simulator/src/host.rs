@@ -50,6 +50,10 @@ pub(crate) struct Received {
 pub(crate) struct Host {
     pub engine: Option<Engine>,
     pub clock: Clock,
+    /// The latest time that the engine was told.
+    pub engine_time: Instant,
+    /// What that was after the first input of the present step.
+    pub step_time: Option<Instant>,
     /// Nothing runs.
     pub is_stopped: bool,
     /// Nothing is sent or read, but timers run.
@@ -71,6 +75,8 @@ impl Host {
         Host {
             engine: None,
             clock,
+            engine_time: Instant::ZERO,
+            step_time: None,
             is_stopped: false,
             is_blocked: false,
             service: Duration::ZERO,
@@ -84,9 +90,16 @@ impl Host {
 
     /// Starts a node, in place of the one that ran before.
     pub fn start(&mut self, config: Config, seed: u64, now: Instant) -> Result<(), ConfigError> {
-        self.engine = Some(Engine::new(config, seed, self.clock.local(now))?);
+        self.engine_time = self.clock.local(now);
+        self.engine = Some(Engine::new(config, seed, self.engine_time)?);
         (self.is_stopped, self.is_blocked) = (false, false);
         Ok(())
+    }
+
+    /// Notes an input. Its time may lie before that of an earlier one, which then counts.
+    pub fn note_input(&mut self, local: Instant) {
+        self.engine_time = self.engine_time.max(local);
+        self.step_time.get_or_insert(self.engine_time);
     }
 
     /// Whether a datagram can be acted on at once.

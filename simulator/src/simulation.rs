@@ -153,9 +153,12 @@ impl Simulation {
 
     /// Gives a node a command through its engine, as a host would.
     pub fn command(&mut self, host: u32, action: impl FnOnce(&mut Engine, Instant)) {
-        let local = self.hosts[host as usize].clock.local(self.now);
-        if let Some(engine) = &mut self.hosts[host as usize].engine {
+        let local = self.local_time(host);
+        self.begin_step(host);
+        let machine = self.host_mut(host);
+        if let Some(engine) = &mut machine.engine {
             action(engine, local);
+            machine.note_input(local);
             self.drain(host);
             self.schedule(host);
         }
@@ -215,11 +218,13 @@ impl Simulation {
             self.now = at;
             match happening {
                 Happening::Arrival { target, datagram } => {
+                    self.begin_step(target);
                     if self.arrive(target, datagram) {
                         return Some(target);
                     }
                 }
                 Happening::Wake { host } => {
+                    self.begin_step(host);
                     if self.wake(host) {
                         return Some(host);
                     }
@@ -262,6 +267,13 @@ impl Simulation {
     /// What a machine's clock shows.
     pub fn local_time(&self, host: u32) -> Instant {
         self.hosts[host as usize].clock.local(self.now)
+    }
+
+    /// When its last step began in the eyes of a machine's engine: before what its clock shows when a
+    /// datagram had waited in the socket.
+    pub fn engine_time(&self, host: u32) -> Instant {
+        let host = &self.hosts[host as usize];
+        host.step_time.unwrap_or(host.engine_time)
     }
 
     /// Whether a node runs there and is neither stopped nor blocked.
@@ -318,6 +330,12 @@ impl Simulation {
     fn release(&mut self, datagram: u32) -> usize {
         self.datagrams.free.push(datagram);
         self.datagrams.places[datagram as usize].bytes.len()
+    }
+
+    fn begin_step(&mut self, host: u32) {
+        if let Some(host) = self.hosts.get_mut(host as usize) {
+            host.step_time = None;
+        }
     }
 
     fn arrive(&mut self, target: u32, datagram: u32) -> bool {
@@ -379,6 +397,7 @@ impl Simulation {
         let local = host.clock.local(received.at);
         let engine = host.engine.as_mut().expect("only running nodes read");
         engine.handle_datagram(local, datagram.source, &mut datagram.bytes);
+        host.note_input(local);
         self.delivered += 1;
         self.datagrams.free.push(received.datagram);
         self.drain(target);
@@ -386,11 +405,13 @@ impl Simulation {
 
     fn fire_timers(&mut self, number: u32) {
         let local = self.local_time(number);
-        let engine = self.host_mut(number).engine.as_mut().expect("only running nodes wake");
+        let host = self.host_mut(number);
+        let engine = host.engine.as_mut().expect("only running nodes wake");
         if engine.poll_timeout().is_none_or(|deadline| deadline > local) {
             return;
         }
         engine.handle_timeout(local);
+        host.note_input(local);
         self.drain(number);
         let engine = self.hosts[number as usize].engine.as_ref();
         let checked = checkers::deadline_lies_ahead(engine.and_then(Engine::poll_timeout), local);

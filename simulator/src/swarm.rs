@@ -11,7 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shoal_core::random::Random;
-use shoal_core::{Config, Duration, Event, Generation, Instant, MemberEvent, Role};
+use shoal_core::{Config, Duration, Event, Generation, Instant, MemberEvent, MemberState, Role};
 
 use crate::checkers::{self, Ledger, Leniency};
 use crate::clock::Clock;
@@ -127,6 +127,7 @@ fn draw_faults(draw: &mut Draw) -> FaultRates {
             FaultKind::Forgery => (20, 2_000, 0.15),
             FaultKind::Leave => (5_000, 30_000, 0.3),
             FaultKind::Crash => (2_000, 20_000, 0.5),
+            FaultKind::Chatter => (50, 5_000, 0.3),
             _ => (1_000, 20_000, 0.35),
         };
         let mean = draw.millis(min, max);
@@ -301,8 +302,8 @@ impl<'a> Swarm<'a> {
             return;
         }
         for index in 0..self.simulation.observations().len() {
-            let observation = self.simulation.observations()[index];
-            self.tell(|_| {
+            self.tell(|swarm| {
+                let observation = &swarm.simulation.observations()[index];
                 format!("node {} {}", observation.observer, event_text(&observation.event))
             });
         }
@@ -373,7 +374,12 @@ impl<'a> Swarm<'a> {
         self.tell(|_| "everything heals".to_owned());
         self.faults.heal(&mut self.simulation);
         for node in 0..self.options.nodes {
-            if self.simulation.member(node).is_none() && node < self.options.seeds {
+            let own = self
+                .simulation
+                .member(node)
+                .and_then(|engine| engine.members(Instant::ZERO).next());
+            let is_here = own.is_some_and(|own| own.state == MemberState::Alive);
+            if !is_here && node < self.options.seeds {
                 self.restart(node, Memory::Later)?;
             }
         }
@@ -457,6 +463,12 @@ fn event_text(event: &Event) -> String {
             let MemberEvent { address, state, generation, incarnation, .. } = member;
             let who = host_at(*address);
             format!("sees {who} {state}, generation {} incarnation {}", generation.0, incarnation.0)
+        }
+        Event::State { address, state, .. } => {
+            format!("holds {} bytes of state of {}", state.len(), host_at(*address))
+        }
+        Event::Broadcast { source, payload, .. } => {
+            format!("hears {} bytes from {}", payload.len(), host_at(*source))
         }
         event => format!("{event:?}"),
     }

@@ -84,6 +84,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Makes the folder for the page.
 fn prepare(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::usage(format_args!("{} is a folder; name a file", path.display())));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let made = folder.map_or(Ok(()), std::fs::create_dir_all);
     made.map_err(|error| {

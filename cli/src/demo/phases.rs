@@ -179,7 +179,9 @@ impl JobStream {
         if self.due_ms == 0.0 {
             self.due_ms = now_ms;
         }
-        while self.due_ms <= now_ms {
+        // A slow tick has several jobs to catch up with, but none beyond the count.
+        let last = if era == Era::Before { JOB_COUNT } else { u64::MAX };
+        while self.due_ms <= now_ms && self.next <= last {
             let gate = self.next as usize % self.routers.len();
             self.route(stage, self.next, gate, era)?;
             self.next += 1;

@@ -71,7 +71,8 @@ pub struct VivaldiConfig {
     /// How long a coordinate is used after it was last heard, in seconds; 1 to 10,000,000. (AD-35.)
     pub coordinate_seconds_max: u32,
 
-    /// How many sigmas the upper bound lies above the estimate; 0 to 10. (AD-35: k.)
+    /// How many sigmas the upper bound of a measured round trip lies above it; 0.5 to 10. (AD-35: k.)
+    /// That of predictions begins here too and adapts until it holds for 97 samples of 100.
     pub sigma_count: f64,
     /// Samples from which on their number no longer lowers the quality; 1 to 1,000. (AD-35.)
     pub samples_good: u32,
@@ -97,12 +98,12 @@ impl Default for VivaldiConfig {
             limit_factor: 0.7,
             limit_seconds_max: 0.2,
             cutoff_factor: 5.0,
-            spring_capacity: 256,
+            spring_capacity: 128,
             height_seconds_min: 1e-6,
-            adjustment_share_max: 0.15,
+            adjustment_share_max: 0.2,
             adjustment_after: 100,
             gravity_radius_seconds: 100.0,
-            publish_share: 0.25,
+            publish_share: 0.2,
             sample_interval_ms_min: 20,
             distrust_after: 4,
             measured_seconds_max: 3_600,
@@ -155,7 +156,7 @@ impl VivaldiConfig {
             ("distrust_after", f64::from(self.distrust_after), 1.0, 100.0),
             ("measured_seconds_max", count(self.measured_seconds_max), 1.0, 1e7),
             ("coordinate_seconds_max", count(self.coordinate_seconds_max), 1.0, 1e7),
-            ("sigma_count", self.sigma_count, 0.0, 10.0),
+            ("sigma_count", self.sigma_count, 0.5, 10.0),
             ("samples_good", count(self.samples_good), 1.0, 1_000.0),
             ("error_good", self.error_good, 0.01, 1.5),
             ("age_seconds_good", count(self.age_seconds_good), 1.0, 1e7),

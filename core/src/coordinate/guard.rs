@@ -15,7 +15,7 @@
 //!    longer listened to, until it has been consistent for as long.
 
 use super::config::VivaldiConfig;
-use super::{COMPONENT_SECONDS_MAX, Coordinate, ROUND_TRIP_SECONDS_MAX};
+use super::{COMPONENT_SECONDS_MAX, Coordinate, ROUND_TRIP_SECONDS_MAX, greater};
 use crate::time::Duration;
 
 /// Why a coordinate or a round trip of a peer was not used.
@@ -88,11 +88,26 @@ pub(super) fn round_trip_seconds(round_trip: Duration) -> Result<f64, Refusal> {
 }
 
 impl VivaldiConfig {
-    /// The farthest that one sample moves a settled node's inner coordinate, in seconds, when its usual
-    /// mismatch is `scale_seconds`: the gain times the limit.
-    pub fn sample_move_max(&self, scale_seconds: f64) -> f64 {
-        self.gain * (self.limit_factor * scale_seconds).min(self.limit_seconds_max)
+    /// The farthest that one sample moves a settled node, in seconds: its vector by no more than this,
+    /// and its height by no more than this, so that no estimate changes by more than twice as much.
+    /// `mismatch_seconds` and `round_trip_seconds` are the node's usual ones, as a
+    /// [`Snapshot`](super::Snapshot) has them.
+    ///
+    /// A new node moves by up to `2 x gain_start x limit_seconds_max`.
+    pub fn sample_move_max(&self, mismatch_seconds: f64, round_trip_seconds: f64) -> f64 {
+        self.gain
+            * (self.limit_factor * limit_scale(mismatch_seconds, round_trip_seconds))
+                .min(self.limit_seconds_max)
     }
+}
+
+/// The usual mismatch counts as at least this share of the usual round trip. A small network fits
+/// perfectly, and must not take the next change of a path for a lie.
+const SCALE_SHARE_MIN: f64 = 0.01;
+
+/// The usual mismatch as limits see it, in seconds.
+pub(super) fn limit_scale(mismatch_seconds: f64, round_trip_seconds: f64) -> f64 {
+    greater(mismatch_seconds, SCALE_SHARE_MIN * round_trip_seconds)
 }
 
 /// How often a peer has contradicted itself lately: up with each contradiction, down with each

@@ -201,16 +201,21 @@ impl Hyperscale {
 
     /// The upper bound for a peer, in ms; for `None` that of an unknown peer.
     pub fn upper_ms(&self, peer: Option<&Coordinate>) -> f64 {
+        match peer {
+            None => self.bound(self.config.rtt_default_ms, self.config.sigma_default_ms),
+            Some(peer) => self.upper_of(self.estimate_ms(peer), peer.error),
+        }
+    }
+
+    /// The upper bound of an estimate in ms for a peer with this error in seconds.
+    pub(super) fn upper_of(&self, estimate_ms: f64, peer_error: f64) -> f64 {
+        let sigma = (self.coordinate.error + peer_error) * 1000.0;
+        self.bound(estimate_ms, sigma.clamp(self.config.sigma_min_ms, self.config.sigma_max_ms))
+    }
+
+    fn bound(&self, estimate_ms: f64, sigma_ms: f64) -> f64 {
         let config = &self.config;
-        let (estimate, sigma) = match peer {
-            None => (config.rtt_default_ms, config.sigma_default_ms),
-            Some(peer) => {
-                let sigma = (self.coordinate.error + peer.error) * 1000.0;
-                let sigma = sigma.clamp(config.sigma_min_ms, config.sigma_max_ms);
-                (self.estimate_ms(peer), sigma)
-            }
-        };
-        (estimate + config.k_sigma * sigma).clamp(config.rtt_min_ms, config.rtt_max_ms)
+        (estimate_ms + config.k_sigma * sigma_ms).clamp(config.rtt_min_ms, config.rtt_max_ms)
     }
 
     /// How good a coordinate is, 0 to 1, from its samples, its error in seconds and its age in

@@ -169,8 +169,8 @@ trait Row:
 #[inline(always)]
 fn difference<R: Row>(origin: &Origin, peers: &Block) -> [R; DIMENSIONS] {
     let mut difference = [R::splat(0.0); DIMENSIONS];
-    for d in 0..DIMENSIONS {
-        difference[d] = R::splat(origin.vector[d]) - R::load(&peers.vector[d]);
+    for ((row, &own), peers) in difference.iter_mut().zip(&origin.vector).zip(&peers.vector) {
+        *row = R::splat(own) - R::load(peers);
     }
     difference
 }
@@ -206,10 +206,12 @@ fn predict_all_body<R: Row>(origin: &Origin, blocks: &[Block], predictions_ms: &
     }
 }
 
-/// What the springs of one block do: the force along each dimension, force and weight of each spring,
-/// and its mismatch.
+/// Moves a node along the springs of one block and gives their mismatches. Each spring pulls or
+/// pushes along its direction in proportion to its mismatch, up to a limit, and less again when the
+/// mismatch is so large that the peer must be wrong, slow or lying. The node goes a share of the way
+/// that they pull on average, so that this is never longer than that share of the limit.
 #[inline(always)]
-fn strain<R: Row>(place: &Place, springs: &SpringBlock, pull: &Pull) -> ([R; DIMENSIONS], R, R, R) {
+fn relax_body<R: Row>(place: &mut Place, springs: &SpringBlock, pull: &Pull) -> Lanes {
     let origin = Origin {
         vector: place.inner.0,
         offset: place.offset,
@@ -241,29 +243,7 @@ fn strain<R: Row>(place: &Place, springs: &SpringBlock, pull: &Pull) -> ([R; DIM
     for row in &mut along {
         *row = *row * per_second;
     }
-    (along, force, weight, mismatch)
-}
 
-/// Moves a node along the springs of one or two blocks and gives the mismatches of the first. Each
-/// spring pulls or pushes along its direction in proportion to its mismatch, up to a limit, and less again
-/// when the mismatch is so large that the peer must be wrong, slow or lying. The node goes a share of the
-/// way that they pull on average, so that this is never longer than that share of the limit.
-#[inline(always)]
-fn relax_body<R: Row>(
-    place: &mut Place,
-    first: &SpringBlock,
-    second: Option<&SpringBlock>,
-    pull: &Pull,
-) -> Lanes {
-    let (mut along, mut force, mut weight, mismatch) = strain::<R>(place, first, pull);
-    if let Some(second) = second {
-        let (more_along, more_force, more_weight, _) = strain::<R>(place, second, pull);
-        for d in 0..DIMENSIONS {
-            along[d] = along[d] + more_along[d];
-        }
-        force = force + more_force;
-        weight = weight + more_weight;
-    }
     let inner = R::load(&place.inner);
     let nothing = R::splat(0.0);
     let squares = inner * inner;
@@ -493,13 +473,8 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn relax(
-        place: &mut Place,
-        first: &SpringBlock,
-        second: Option<&SpringBlock>,
-        pull: &Pull,
-    ) -> Lanes {
-        relax_body::<Register>(place, first, second, pull)
+    pub(super) fn relax(place: &mut Place, springs: &SpringBlock, pull: &Pull) -> Lanes {
+        relax_body::<Register>(place, springs, pull)
     }
 }
 
@@ -540,21 +515,14 @@ impl Width {
         }
     }
 
-    /// Moves a node along the springs of one or two blocks and gives the mismatches of the first, in
-    /// seconds.
+    /// Moves a node along the springs of one block and gives their mismatches, in seconds.
     #[inline]
-    pub(crate) fn relax(
-        self,
-        place: &mut Place,
-        first: &SpringBlock,
-        second: Option<&SpringBlock>,
-        pull: &Pull,
-    ) -> Lanes {
+    pub(crate) fn relax(self, place: &mut Place, springs: &SpringBlock, pull: &Pull) -> Lanes {
         match self {
-            Width::Portable => relax_body::<Lanes>(place, first, second, pull),
+            Width::Portable => relax_body::<Lanes>(place, springs, pull),
             // SAFETY: an `Avx2` exists only where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2(_) => unsafe { avx2::relax(place, first, second, pull) },
+            Width::Avx2(_) => unsafe { avx2::relax(place, springs, pull) },
         }
     }
 }
@@ -610,7 +578,7 @@ mod tests {
         let mut random = Random::new(11);
         let wide = Width::detect();
         let bits = |row: &[f32]| row.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
-        for round in 0..500 {
+        for _ in 0..500 {
             let origin = origin(&mut random);
             let blocks: Vec<Block> = (0..3).map(|_| block(&mut random)).collect();
             for count in 17..=24 {
@@ -620,12 +588,11 @@ mod tests {
                 wide.predict_all(&origin, &blocks, &mut right);
                 assert_eq!(bits(&left), bits(&right));
             }
-            let (first, second) = (springs(&mut random), springs(&mut random));
-            let second = (round % 2 == 0).then_some(&second);
+            let springs = springs(&mut random);
             let mut left = place(&mut random);
             let mut right = left;
-            let mismatches = Width::Portable.relax(&mut left, &first, second, &PULL);
-            assert_eq!(mismatches, wide.relax(&mut right, &first, second, &PULL));
+            let mismatches = Width::Portable.relax(&mut left, &springs, &PULL);
+            assert_eq!(mismatches, wide.relax(&mut right, &springs, &PULL));
             assert_eq!(bits(&left.inner.0), bits(&right.inner.0));
             assert_eq!(bits(&left.told.0), bits(&right.told.0));
             assert_eq!(left.offset.to_bits(), right.offset.to_bits());
@@ -665,7 +632,7 @@ mod tests {
             let springs = springs(&mut random);
             let before = place(&mut random);
             let mut after = before;
-            Width::detect().relax(&mut after, &springs, None, &PULL);
+            Width::detect().relax(&mut after, &springs, &PULL);
             let way = (after.inner - before.inner).0.map(|part| part * part).iter().sum::<f32>();
             let bound = PULL.gain * PULL.limit;
             assert!(way.sqrt() <= bound * 1.01 + 1e-5, "{}", way.sqrt());
@@ -683,7 +650,7 @@ mod tests {
             springs.stiffness = Lanes::ZERO;
             springs.stiffness.0[3] = 1.0;
             let mut after = before;
-            Width::detect().relax(&mut after, &springs, None, &PULL);
+            Width::detect().relax(&mut after, &springs, &PULL);
             (after.offset - before.offset).abs()
         };
         assert!(pulled_by(10.0) < pulled_by(0.8));

@@ -8,9 +8,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | every constant, its range, and the two profiles |
-//! | [`vivaldi`] | the node's own place and how samples move it |
-//! | [`springs`] | the remembered samples that it relaxes against |
-//! | [`lanes`] | eight peers at a time: the arithmetic that runs wide |
+//! | `vivaldi` | the node's own place and how samples move it |
+//! | `springs` | the remembered samples that it relaxes against |
+//! | `lanes` | eight peers at a time: the arithmetic that runs wide |
 //! | [`table`] | what is known of every peer, by member slot |
 //! | [`filter`] | one round trip out of several noisy ones |
 //! | [`guard`] | what is believed of a peer, and how far |
@@ -30,7 +30,7 @@ pub mod quality;
 mod springs;
 pub mod table;
 pub mod tracker;
-pub mod vivaldi;
+mod vivaldi;
 
 pub use config::{Profile, VivaldiConfig};
 pub use guard::Refusal;
@@ -126,31 +126,4 @@ fn smaller(left: f64, right: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(first: f64, height: f64, adjustment: f64) -> Coordinate {
-        let mut vector = [0.0; DIMENSIONS];
-        vector[0] = first;
-        Coordinate { vector, height, adjustment, error: 0.1 }
-    }
-
-    #[test]
-    fn adjustments_shorten_a_prediction_only_so_far() {
-        let origin = at(0.0, 0.001, 0.0);
-        assert!((origin.distance(&at(0.030, 0.002, 0.0)) - 0.033).abs() < 1e-12);
-        assert!((origin.distance(&at(0.030, 0.002, -0.010)) - 0.023).abs() < 1e-12);
-        assert!((origin.distance(&at(0.030, 0.002, -0.050)) - 0.012).abs() < 1e-12);
-        assert_eq!(origin.distance(&at(0.0, 0.0, -0.050)), PREDICTION_SECONDS_MIN);
-    }
-
-    #[test]
-    fn other_dimensions_are_refused() {
-        for count in [0, 2, 7, 9] {
-            let vector = vec![0.0; count];
-            let refused = Coordinate::from_parts(&vector, 0.0, 0.0, 1.0);
-            assert_eq!(refused, Err(Refusal::Dimension));
-        }
-        assert!(Coordinate::from_parts(&[0.0; 8], 0.0, 0.0, 1.0).is_ok());
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! error and for the age, so that any of them alone can spoil it.
 
 use super::config::VivaldiConfig;
+use super::greater;
 use crate::time::Duration;
 
 /// What is known about the round trip to a peer.
@@ -24,6 +25,8 @@ pub struct Rtt {
 const MEASURED_SHARE_MIN: f64 = 0.05;
 /// The same in milliseconds, for round trips so short that the hosts' own jitter decides.
 const MEASURED_MS_MIN: f64 = 0.05;
+/// The quality of a prediction at its best: it is no measurement.
+const PREDICTED_QUALITY_MAX: f64 = 0.75;
 /// Measured samples after which their number no longer lowers the quality.
 const MEASURED_GOOD: f64 = 3.0;
 
@@ -46,25 +49,33 @@ pub(super) fn measured(
     Rtt { ms, upper_ms: ms + config.sigma_count * sigma_ms, quality }
 }
 
-/// What a prediction in seconds says, between two ends with these relative errors, after so many samples
-/// of this node's, from a coordinate of this age.
-pub(super) fn predicted(
-    config: &VivaldiConfig,
-    seconds: f64,
-    own_error: f64,
-    peer_error: f64,
-    sigma: f64,
-    sample_count: u64,
-    age: Duration,
-) -> Rtt {
-    let ms = seconds * 1e3;
-    let error = own_error.max(peer_error);
-    let upper_ms = ms * (1.0 + sigma * (own_error + peer_error)) + MEASURED_MS_MIN;
-    let quality = samples_factor(config, sample_count)
+/// A prediction and what bears on its worth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prediction {
+    pub seconds: f64,
+    /// The relative errors of both ends.
+    pub own_error: f64,
+    pub peer_error: f64,
+    /// How many sigmas the upper bound lies above it.
+    pub sigma_count: f64,
+    /// Samples that this node has taken.
+    pub sample_count: u64,
+    /// How long ago the peer's coordinate was heard.
+    pub age: Duration,
+    /// Whether the peer's coordinate has proved consistent.
+    pub is_trusted: bool,
+}
+
+/// What a prediction says.
+pub(super) fn predicted(config: &VivaldiConfig, prediction: &Prediction) -> Rtt {
+    let ms = prediction.seconds * 1e3;
+    let error_sum = prediction.own_error + prediction.peer_error;
+    let upper_ms = ms + prediction.sigma_count * greater(ms * error_sum, MEASURED_MS_MIN);
+    let error = greater(prediction.own_error, prediction.peer_error);
+    let quality = samples_factor(config, prediction.sample_count)
         * error_factor(config, error)
-        * age_factor(config, age)
-        // However good, it is no measurement.
-        * 0.75;
+        * age_factor(config, prediction.age)
+        * if prediction.is_trusted { PREDICTED_QUALITY_MAX } else { 0.0 };
     Rtt { ms, upper_ms, quality }
 }
 
@@ -96,25 +107,38 @@ mod tests {
 
     const FRESH: Duration = Duration::ZERO;
 
+    const GOOD: Prediction = Prediction {
+        seconds: 0.050,
+        own_error: 0.1,
+        peer_error: 0.1,
+        sigma_count: 2.0,
+        sample_count: 100,
+        age: FRESH,
+        is_trusted: true,
+    };
+
     #[test]
     fn near_and_far_stay_apart_however_uncertain() {
         let config = VivaldiConfig::default();
-        let near = predicted(&config, 0.001, 1.0, 1.0, 2.0, 100, FRESH);
-        let far = predicted(&config, 0.150, 1.0, 1.0, 2.0, 100, FRESH);
-        assert!(near.upper_ms < 10.0 && far.upper_ms > 150.0, "{near:?} {far:?}");
+        let upper_ms = |seconds| {
+            let guess = Prediction { seconds, own_error: 1.0, peer_error: 1.0, ..GOOD };
+            predicted(&config, &guess).upper_ms
+        };
+        assert!(upper_ms(0.001) < 10.0 && upper_ms(0.150) > 150.0);
     }
 
     #[test]
     fn each_factor_alone_lowers_the_quality() {
         let config = VivaldiConfig::default();
-        let quality =
-            |error, count, age| predicted(&config, 0.05, error, error, 2.0, count, age).quality;
-        let best = quality(0.1, 100, FRESH);
+        let quality = |prediction| predicted(&config, &prediction).quality;
+        let best = quality(GOOD);
         assert_eq!(best, 0.75);
-        assert!(quality(0.8, 100, FRESH) < best / 3.0);
-        assert!(quality(0.1, 2, FRESH) < best / 3.0);
-        assert!(quality(0.1, 100, Duration::from_secs(3_000)) < best / 3.0);
-        assert_eq!(quality(0.1, 0, FRESH), 0.0);
+        assert!(quality(Prediction { own_error: 0.8, ..GOOD }) < best / 3.0);
+        assert!(quality(Prediction { peer_error: 0.8, ..GOOD }) < best / 3.0);
+        assert!(quality(Prediction { sample_count: 2, ..GOOD }) < best / 3.0);
+        assert!(quality(Prediction { age: Duration::from_secs(3_000), ..GOOD }) < best / 3.0);
+        assert_eq!(quality(Prediction { sample_count: 0, ..GOOD }), 0.0);
+        assert_eq!(quality(Prediction { is_trusted: false, ..GOOD }), 0.0);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The remembered samples that the node relaxes against.
 //!
 //! Plain Vivaldi uses a round trip once and forgets it. In a large cluster a node measures each peer
-//! rarely, so it pays to use a sample again: with every new one the node relaxes against the block
-//! that holds it and against one further block of eight, in turn. A peer has at most one
-//! spring, kept up to date with its newest coordinate; the memory is dense and bounded, and when it
-//! is full the oldest spring makes room.
+//! rarely, so it pays to use a sample again: with every new one the node relaxes against the block of eight
+//! that holds it, and while it is new against one further block, in turn. A peer has at most one spring,
+//! kept up to date with its newest coordinate; the memory is dense and bounded, and when it is full
+//! the oldest spring makes room.
 
 use super::lanes::{Block, LANE_COUNT, Lanes, Peer, SpringBlock};
 
@@ -99,15 +99,18 @@ impl Springs {
         self.slots.get(index as usize).map(|&slot| Moved { slot, index })
     }
 
-    /// The block that holds a spring, and the block whose turn it is unless that is the same.
-    pub(super) fn pair(&mut self, index: u16) -> (&SpringBlock, Option<&SpringBlock>) {
+    /// The block that holds a spring.
+    pub(super) fn block_of(&self, index: u16) -> &SpringBlock {
+        &self.blocks[index as usize / LANE_COUNT]
+    }
+
+    /// The block whose turn it is.
+    pub(super) fn next_block(&mut self) -> &SpringBlock {
         self.next_block += 1;
         if self.next_block >= self.blocks.len() {
             self.next_block = 0;
         }
-        let own = index as usize / LANE_COUNT;
-        let next = (self.next_block != own).then(|| &self.blocks[self.next_block]);
-        (&self.blocks[own], next)
+        &self.blocks[self.next_block]
     }
 
     fn locate(&mut self, index: u16) -> (&mut SpringBlock, usize) {
@@ -168,9 +171,8 @@ mod tests {
             let (index, _) = springs.insert(slot);
             springs.stretch(index, f64::from(slot / 8 + 1), true);
         }
-        let mut turns: Vec<Option<f32>> =
-            (0..4).map(|_| springs.pair(9).1.map(|block| block.rest.0[0])).collect();
-        turns.sort_by(|left, right| left.partial_cmp(right).expect("no NaN"));
-        assert_eq!(turns, [None, Some(1.0), Some(3.0), Some(4.0)]);
+        let mut turns: Vec<f32> = (0..4).map(|_| springs.next_block().rest.0[0]).collect();
+        turns.sort_by(f32::total_cmp);
+        assert_eq!(turns, [1.0, 2.0, 3.0, 4.0]);
     }
 }

@@ -1,9 +1,9 @@
 //! What is known of every peer, by member slot.
 //!
 //! Coordinates lie in blocks of eight, one row per dimension, so that predictions to all peers sweep
-//! through memory; the rest lies in one record per slot. A slot costs 80 bytes. Coordinates are
-//! kept as `f32`, which is exact to 0.03 us for peers up to half a second from the origin. The table grows with the
-//! slots in use, by an eighth at a time, up to its capacity.
+//! through memory; the rest lies in one record per slot. A slot costs 84 bytes. Coordinates are kept
+//! as `f32`, which is exact to 0.03 us for peers up to half a second from the origin. The table grows
+//! with the slots in use, by an eighth at a time, up to its capacity.
 
 use super::filter::RoundTripFilter;
 use super::guard::Distrust;
@@ -77,13 +77,29 @@ pub struct Table {
     blocks: Vec<Block>,
     records: Vec<Record>,
     capacity: usize,
+    floor: Floor,
     width: Width,
 }
 
+/// What no prediction falls below.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Floor {
+    /// A share of the Euclidean distance.
+    pub euclidean_share: f64,
+    /// A time in seconds.
+    pub seconds: f64,
+}
+
+impl Floor {
+    pub(super) const NATIVE: Floor =
+        Floor { euclidean_share: EUCLIDEAN_SHARE_MIN, seconds: PREDICTION_SECONDS_MIN };
+    pub(super) const HYPERSCALE: Floor = Floor { euclidean_share: 0.0, seconds: 0.0 };
+}
+
 impl Table {
-    pub(super) fn new(capacity: u32) -> Table {
-        let capacity = capacity as usize;
-        Table { blocks: Vec::new(), records: Vec::new(), capacity, width: Width::detect() }
+    pub(super) fn new(capacity: u32, floor: Floor) -> Table {
+        let (blocks, records) = (Vec::new(), Vec::new());
+        Table { blocks, records, capacity: capacity as usize, floor, width: Width::detect() }
     }
 
     /// How many slots have been in use: their numbers are below this.
@@ -124,19 +140,20 @@ impl Table {
         let peer = |d: usize| f64::from(block.vector[d].0[lane]);
         let euclidean = length(&std::array::from_fn(|d| own.vector[d] - peer(d)));
         let adjusted = euclidean + (own.offset() + f64::from(block.offset.0[lane]));
-        let least = EUCLIDEAN_SHARE_MIN * euclidean;
-        Some(greater(greater(adjusted, least), PREDICTION_SECONDS_MIN))
+        let least = self.floor.euclidean_share * euclidean;
+        Some(greater(greater(adjusted, least), self.floor.seconds))
     }
 
-    /// Predictions in milliseconds from `own` to every slot, from coordinates alone and in single
-    /// precision: within 0.01 % of [`Coordinate::distance`] or 0.1 us. Infinite for unknown peers.
+    /// Predictions in milliseconds from `own`, this node's coordinate or any other, to every slot; in
+    /// single precision, so within 0.01 % or 0.1 us of [`Table::distance`]. Infinite for unknown
+    /// peers. Allocates only when there are more slots than ever before.
     pub fn estimate_all(&self, own: &Coordinate, estimates_ms: &mut Vec<f32>) {
         estimates_ms.resize(self.records.len(), 0.0);
         let origin = Origin {
             vector: own.vector.map(|component| component as f32),
             offset: own.offset() as f32,
-            euclidean_share: EUCLIDEAN_SHARE_MIN as f32,
-            seconds_min: PREDICTION_SECONDS_MIN as f32,
+            euclidean_share: self.floor.euclidean_share as f32,
+            seconds_min: self.floor.seconds as f32,
         };
         self.width.predict_all(&origin, &self.blocks, estimates_ms);
     }
@@ -244,7 +261,7 @@ mod tests {
     #[test]
     fn a_sweep_agrees_with_single_estimates() {
         let mut random = Random::new(4);
-        let mut table = Table::new(100);
+        let mut table = Table::new(100, Floor::NATIVE);
         let own = coordinate(&mut random);
         for slot in (0..93).filter(|slot| slot % 5 != 0) {
             table.record_mut(slot);
@@ -283,8 +300,9 @@ mod tests {
 
     #[test]
     fn grows_with_the_slots_in_use() {
-        let mut table = Table::new(1 << 20);
+        let mut table = Table::new(1 << 20, Floor::NATIVE);
         assert_eq!(table.memory_size(), 0);
+        assert_eq!(size_of::<Block>() / LANE_COUNT + size_of::<Record>(), 84);
         for slot in 0..100_000 {
             table.record_mut(slot);
         }

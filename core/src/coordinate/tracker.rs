@@ -8,9 +8,9 @@ use super::config::{Profile, VivaldiConfig};
 use super::guard::{self, Refusal};
 use super::hyperscale::{self, Hyperscale};
 use super::lanes::Peer;
-use super::quality::{self, Rtt};
+use super::quality::{self, Prediction, Rtt};
 use super::springs::{self, Springs};
-use super::table::{Record, Table, Tick};
+use super::table::{Floor, Record, Table, Tick};
 use super::vivaldi::{Sample, Vivaldi};
 use super::{COMPONENT_SECONDS_MAX, Coordinate, ERROR_MAX};
 use crate::error::ConfigError;
@@ -91,15 +91,19 @@ impl Tracker {
         mut random: Random,
     ) -> Result<Tracker, ConfigError> {
         config.check()?;
-        let model = match &config.profile {
-            Profile::Native => Model::Native(Box::new(Vivaldi::new(&config, &mut random))),
-            Profile::Hyperscale(own) => Model::Hyperscale(Box::new(Hyperscale::new(own.clone()))),
+        let (model, floor) = match &config.profile {
+            Profile::Native => {
+                (Model::Native(Box::new(Vivaldi::new(&config, &mut random))), Floor::NATIVE)
+            }
+            Profile::Hyperscale(own) => {
+                (Model::Hyperscale(Box::new(Hyperscale::new(own.clone()))), Floor::HYPERSCALE)
+            }
         };
         let interval = Duration::from_millis(config.sample_interval_ms_min.into());
         Ok(Tracker {
             springs: Springs::new(config.spring_capacity),
             model,
-            table: Table::new(peer_capacity),
+            table: Table::new(peer_capacity, floor),
             metrics: Metrics::default(),
             first_sample_at: None,
             sample_units_min: Tick::units_of(interval),
@@ -223,7 +227,7 @@ impl Tracker {
                     distrust.count(contradicts, threshold);
                     return Err(Refusal::Contradiction);
                 }
-                let sample = Sample { round_trip, peer_error: peer.error, spring };
+                let sample = Sample { peer, round_trip, spring };
                 let mismatch = vivaldi.update(config, &mut self.springs, &sample);
                 let contradicts = vivaldi.is_contradiction(config, mismatch, round_trip);
                 distrust.count(contradicts, threshold);
@@ -244,16 +248,10 @@ impl Tracker {
         if let Some(median) = record.filter.median() {
             let age = tick.since(record.measured_at);
             if age <= self.config.measured_age_max() {
-                let filter = &record.filter;
+                let (median, filter) = (f64::from(median), &record.filter);
                 let deviation = f64::from(filter.deviation());
-                let median = f64::from(median);
-                return Some(quality::measured(
-                    &self.config,
-                    median,
-                    deviation,
-                    filter.count(),
-                    age,
-                ));
+                let count = filter.count();
+                return Some(quality::measured(&self.config, median, deviation, count, age));
             }
         }
         self.prediction(slot, now)
@@ -267,39 +265,28 @@ impl Tracker {
         if !record.is_heard() || age > self.config.coordinate_age_max() {
             return None;
         }
-        match &self.model {
-            Model::Native(vivaldi) => {
-                let own = vivaldi.coordinate();
-                let seconds = self.table.distance(own, slot)?;
-                let (error, count) = (f64::from(record.error), vivaldi.sample_count());
-                let sigma = vivaldi.sigma_factor();
-                Some(quality::predicted(&self.config, seconds, own.error, error, sigma, count, age))
-            }
-            Model::Hyperscale(hyperscale) => {
-                let peer = self.table.coordinate(slot)?;
-                Some(Rtt {
-                    ms: hyperscale.estimate_ms(&peer),
-                    upper_ms: hyperscale.upper_ms(Some(&peer)),
-                    quality: hyperscale.quality(
-                        hyperscale.sample_count(),
-                        hyperscale.coordinate().error,
-                        age.as_secs_f64(),
-                    ),
-                })
-            }
-        }
-    }
-
-    /// The round trip to the peer in this slot as the coordinates alone predict it, in milliseconds.
-    pub fn predicted_ms(&self, slot: u32) -> Option<f64> {
-        match &self.model {
-            Model::Native(vivaldi) => {
-                self.table.distance(vivaldi.coordinate(), slot).map(|seconds| seconds * 1e3)
-            }
-            Model::Hyperscale(hyperscale) => {
-                self.table.coordinate(slot).map(|peer| hyperscale.estimate_ms(&peer))
-            }
-        }
+        let own = self.coordinate();
+        let seconds = self.table.distance(own, slot)?;
+        let peer_error = f64::from(record.error);
+        Some(match &self.model {
+            Model::Native(vivaldi) => quality::predicted(
+                &self.config,
+                &Prediction {
+                    seconds,
+                    own_error: own.error,
+                    peer_error,
+                    sigma_count: vivaldi.sigma_count(),
+                    sample_count: vivaldi.sample_count(),
+                    age,
+                    is_trusted: record.distrust.is_trusted(self.config.distrust_after),
+                },
+            ),
+            Model::Hyperscale(hyperscale) => Rtt {
+                ms: seconds * 1e3,
+                upper_ms: hyperscale.upper_of(seconds * 1e3, peer_error),
+                quality: self.quality_at(age),
+            },
+        })
     }
 
     /// The round trip to the peer in this slot as measured, in milliseconds, however old.
@@ -308,7 +295,8 @@ impl Tracker {
     }
 
     /// Round trips to all slots in milliseconds, measured where that is recent and predicted
-    /// elsewhere; infinite where nothing is known. [`table::nearest`](super::table::nearest) finds the smallest.
+    /// elsewhere; infinite where nothing is known. [`nearest`](super::table::nearest) finds the
+    /// smallest.
     pub fn rtt_all(&self, now: Instant, round_trips_ms: &mut Vec<f32>) {
         self.table.estimate_all(self.coordinate(), round_trips_ms);
         let tick = Tick::of(now);
@@ -349,9 +337,9 @@ impl Tracker {
         self.table.clear(slot);
     }
 
-    /// Forgets every peer that was neither heard nor measured for longer than coordinates and measurements are
-    /// used, and tells how many those were. Meant to be called now and then: questions look at the age
-    /// themselves.
+    /// Forgets every peer that was neither heard nor measured for longer than coordinates and
+    /// measurements are used, and tells how many those were. Meant to be called now and then, to
+    /// free springs; questions look at ages themselves.
     pub fn cleanup(&mut self, now: Instant) -> u32 {
         let tick = Tick::of(now);
         let (measured_max, heard_max) =
@@ -380,15 +368,20 @@ impl Tracker {
 
     /// How good the own coordinate is, 0 to 1 (AD-35).
     pub fn quality(&self) -> f64 {
+        self.quality_at(Duration::ZERO)
+    }
+
+    /// The same for a coordinate of this age.
+    fn quality_at(&self, age: Duration) -> f64 {
+        let error = self.coordinate().error;
         match &self.model {
             Model::Native(vivaldi) => {
-                let error = vivaldi.coordinate().error;
                 quality::samples_factor(&self.config, vivaldi.sample_count())
                     * quality::error_factor(&self.config, error)
+                    * quality::age_factor(&self.config, age)
             }
             Model::Hyperscale(hyperscale) => {
-                let error = hyperscale.coordinate().error;
-                hyperscale.quality(hyperscale.sample_count(), error, 0.0)
+                hyperscale.quality(hyperscale.sample_count(), error, age.as_secs_f64())
             }
         }
     }
@@ -439,7 +432,7 @@ impl Tracker {
             return Err(Refusal::Coordinate);
         }
         match &mut self.model {
-            Model::Native(vivaldi) => vivaldi.restore(snapshot),
+            Model::Native(vivaldi) => vivaldi.restore(&self.config, snapshot),
             Model::Hyperscale(hyperscale) => {
                 hyperscale.set(snapshot.coordinate, snapshot.sample_count);
             }

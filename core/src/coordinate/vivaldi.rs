@@ -18,11 +18,15 @@
 //! round trip, both of which the node measures itself.
 
 use super::config::VivaldiConfig;
-use super::lanes::{LANE_COUNT, Lanes, Place, Pull, Width};
+use super::guard;
+use super::lanes::{Lanes, Place, Pull, Width};
 use super::quality;
 use super::springs::Springs;
 use super::tracker::Snapshot;
-use super::{COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, greater, length, smaller};
+use super::{
+    COMPONENT_SECONDS_MAX, Coordinate, DIMENSIONS, ERROR_MAX, EUCLIDEAN_SHARE_MIN,
+    PREDICTION_SECONDS_MIN, greater, length, smaller,
+};
 use crate::random::Random;
 
 /// How far from the origin a node starts, in seconds. Any direction will do, but all nodes must not
@@ -32,38 +36,38 @@ const START_SECONDS: f64 = 1e-5;
 const SURPRISE_MAX: f64 = 3.0;
 /// Samples until that applies: before, there is no average worth the name.
 const FIRST_SAMPLES: u64 = 20;
+/// The most samples that a snapshot may claim: more cannot be taken in a lifetime.
+const SAMPLE_COUNT_MAX: u64 = 1 << 40;
 /// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
 const LIMIT_HEAT: f64 = 2.0;
-/// The usual mismatch counts as at least this share of the usual round trip. A small network fits
-/// perfectly, and must not take the next change of a path for a lie.
-const SCALE_SHARE_MIN: f64 = 0.01;
 /// The least limit, in seconds: no clock is finer.
 const LIMIT_SECONDS_MIN: f64 = 1e-6;
+/// The least usual mismatch, in seconds. Numbers next to zero are slow to compute with.
+const SCALE_SECONDS_MIN: f64 = 1e-9;
 /// A contradiction is wrong by at least this share of the round trip.
 const CONTRADICTION_SHARE_MIN: f64 = 0.5;
 /// How the number of sigmas grows with a sample above the upper bound and shrinks with one below:
 /// in balance when three samples in a hundred are above.
 const SIGMA_GROWTH: f64 = 1.1;
 const SIGMA_SHRINKAGE: f64 = 0.997;
-/// The most it grows to, as a multiple of what is configured.
-const SIGMA_FACTOR_MAX: f64 = 10.0;
+/// Between which numbers it stays.
+const SIGMA_COUNT_MIN: f64 = 0.5;
+const SIGMA_COUNT_MAX: f64 = 10.0;
 /// Share of one sample in the running error of a new node. (Vivaldi: `c_e`.)
 const ERROR_GAIN_START: f64 = 0.25;
 /// A relative error beyond this means the node is misplaced, and heats it up again.
 const ERROR_MISPLACED: f64 = 0.5;
-/// Above this heat a node takes two steps in turn where a settled one takes both at once: that spreads a
-/// new network out faster.
-const HEAT_TWO_STEPS: f64 = 0.05;
-/// Heat below this is none. Numbers next to zero are slow to compute with.
+/// Above this heat a node takes a second step with every sample, along springs whose turn it is.
+const HEAT_TWO_STEPS: f64 = 0.01;
+/// Heat below this is none, for the same reason.
 const HEAT_MIN: f64 = 1e-4;
 
 /// One measured round trip.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(super) struct Sample<'a> {
+    pub peer: &'a Coordinate,
     /// In seconds.
     pub round_trip: f64,
-    /// The error that the peer admits to.
-    pub peer_error: f64,
     /// Where its spring hangs.
     pub spring: u16,
 }
@@ -80,8 +84,8 @@ pub(super) struct Vivaldi {
     /// The usual round trip in seconds.
     typical: f64,
     sample_count: u64,
-    /// How many sigmas the upper bound lies above the estimate.
-    sigma_factor: f64,
+    /// How many sigmas the upper bound of a prediction lies above it.
+    sigma_count: f64,
     /// [`VivaldiConfig::gravity_radius_seconds`] as a share of the distance per second of distance.
     gravity: f32,
     width: Width,
@@ -92,7 +96,7 @@ impl Vivaldi {
     /// dimensions come into use.
     pub(super) fn new(config: &VivaldiConfig, random: &mut Random) -> Vivaldi {
         let vector = random_direction(random).map(|component| component * START_SECONDS);
-        let height = config.height_seconds_min;
+        let (height, radius) = (config.height_seconds_min, config.gravity_radius_seconds);
         let published = Coordinate { vector, height, adjustment: 0.0, error: ERROR_MAX };
         Vivaldi {
             place: place_of(&published),
@@ -101,8 +105,8 @@ impl Vivaldi {
             scale: 0.0,
             typical: 0.0,
             sample_count: 0,
-            sigma_factor: 2.0,
-            gravity: (1.0 / config.gravity_radius_seconds.powi(2)) as f32,
+            sigma_count: config.sigma_count,
+            gravity: (1.0 / (radius * radius)) as f32,
             width: Width::detect(),
         }
     }
@@ -122,8 +126,8 @@ impl Vivaldi {
     }
 
     /// How many sigmas the upper bound of a prediction lies above it.
-    pub(super) fn sigma_factor(&self) -> f64 {
-        self.sigma_factor
+    pub(super) fn sigma_count(&self) -> f64 {
+        self.sigma_count
     }
 
     /// The usual round trip, in seconds.
@@ -137,19 +141,31 @@ impl Vivaldi {
 
     /// Puts the node where it was before a restart. The larger its error was, the readier it is to
     /// move again.
-    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        self.published = snapshot.coordinate;
-        self.place = place_of(&snapshot.coordinate);
+    pub(super) fn restore(&mut self, config: &VivaldiConfig, snapshot: &Snapshot) {
+        let mut coordinate = snapshot.coordinate;
+        if coordinate.adjustment > 0.0 {
+            // This profile has none above zero: it belongs to the height.
+            let offset = smaller(coordinate.offset(), COMPONENT_SECONDS_MAX);
+            coordinate.height = greater(offset, config.height_seconds_min);
+            coordinate.adjustment = 0.0;
+        }
+        self.published = coordinate;
+        self.place = place_of(&coordinate);
         self.scale = snapshot.mismatch_seconds;
         self.typical = snapshot.round_trip_seconds;
-        self.sample_count = snapshot.sample_count;
-        self.heat = (snapshot.coordinate.error / ERROR_MISPLACED).min(1.0);
+        // Without the usual round trip, its average has to begin anew.
+        let is_usual = self.typical > 0.0;
+        self.sample_count = if is_usual { snapshot.sample_count.min(SAMPLE_COUNT_MAX) } else { 0 };
+        self.heat = smaller(coordinate.error / ERROR_MISPLACED, 1.0);
     }
 
-    /// How far a measured round trip lies above the prediction, in seconds. For peers that are not
-    /// listened to: for the others [`Vivaldi::update`] finds it out on the way.
+    /// How far a measured round trip lies above the prediction from the inner place, in seconds.
     pub(super) fn mismatch(&self, peer: &Coordinate, round_trip: f64) -> f64 {
-        round_trip - self.published.distance(peer)
+        let inner = &self.place.inner.0;
+        let euclidean = length(&std::array::from_fn(|d| f64::from(inner[d]) - peer.vector[d]));
+        let adjusted = euclidean + (f64::from(self.place.offset) + peer.offset());
+        let least = greater(EUCLIDEAN_SHARE_MIN * euclidean, PREDICTION_SECONDS_MIN);
+        round_trip - greater(adjusted, least)
     }
 
     /// Whether a mismatch is one that no spring of a settled node has.
@@ -168,7 +184,7 @@ impl Vivaldi {
 
     /// The usual mismatch as limits see it, in seconds.
     fn limit_scale(&self) -> f64 {
-        greater(self.scale, SCALE_SHARE_MIN * self.typical)
+        guard::limit_scale(self.scale, self.typical)
     }
 
     /// Moves the node by one sample whose spring hangs already, and gives its mismatch in seconds.
@@ -184,17 +200,13 @@ impl Vivaldi {
             self.typical = sample.round_trip;
         }
         let pull = self.pull(config);
-        let (newest, next) = springs.pair(sample.spring);
-        let mismatches = if self.heat > HEAT_TWO_STEPS {
-            let mismatches = self.width.relax(&mut self.place, newest, None, &pull);
+        let mismatch = self.mismatch(sample.peer, sample.round_trip);
+        if self.heat > HEAT_TWO_STEPS {
+            self.width.relax(&mut self.place, springs.block_of(sample.spring), &pull);
             self.settle(config);
-            self.width.relax(&mut self.place, next.unwrap_or(newest), None, &pull);
-            mismatches
-        } else {
-            self.width.relax(&mut self.place, newest, next, &pull)
-        };
+        }
+        self.width.relax(&mut self.place, springs.next_block(), &pull);
         self.settle(config);
-        let mismatch = f64::from(mismatches.0[usize::from(sample.spring) % LANE_COUNT]);
         self.learn(config, sample, mismatch);
         self.publish(config, f64::from(pull.publish_share));
         mismatch
@@ -204,13 +216,13 @@ impl Vivaldi {
     fn pull(&self, config: &VivaldiConfig) -> Pull {
         let towards = |cold: f64, hot: f64| cold + self.heat * (hot - cold);
         let limit = towards(1.0, 1.0 + LIMIT_HEAT) * config.limit_factor * self.limit_scale();
-        let limit = smaller(greater(limit, LIMIT_SECONDS_MIN), config.limit_seconds_max);
+        let limit = greater(limit, LIMIT_SECONDS_MIN);
         Pull {
             gain: towards(config.gain, config.gain_start) as f32,
             error: self.published.error as f32,
             stiffness_scale: self.typical.sqrt() as f32,
             evenness: self.heat as f32,
-            limit: limit as f32,
+            limit: smaller(limit, config.limit_seconds_max) as f32,
             cutoff: (config.cutoff_factor * limit) as f32,
             gravity: self.gravity,
             publish_share: towards(config.publish_share, 1.0) as f32,
@@ -222,7 +234,8 @@ impl Vivaldi {
     pub(super) fn learn_scale(&mut self, config: &VivaldiConfig, mismatch: f64) {
         let mismatch = mismatch.abs();
         let bounded = smaller(mismatch, SURPRISE_MAX * self.limit_scale());
-        self.scale += config.error_gain * (bounded - self.scale);
+        let scale = self.scale + config.error_gain * (bounded - self.scale);
+        self.scale = greater(scale, SCALE_SECONDS_MIN);
     }
 
     /// Learns from one sample how wrong predictions are.
@@ -233,10 +246,11 @@ impl Vivaldi {
         let gain = config.error_gain + heat * greater(ERROR_GAIN_START - config.error_gain, 0.0);
 
         let error = self.published.error;
-        let confidence = error / (error + sample.peer_error);
+        // As with springs, no peer counts as surer than this node.
+        let confidence = smaller(2.0 * error / (error + sample.peer.error), 1.0);
         let surprise = mismatch / sample.round_trip;
         let surprise = smaller(smaller(surprise, SURPRISE_MAX * error + 0.05), ERROR_MAX);
-        let error = error + 2.0 * gain * confidence * (surprise - error);
+        let error = error + gain * confidence * (surprise - error);
         self.published.error = smaller(greater(error, config.error_min), ERROR_MAX);
 
         self.sample_count += 1;
@@ -257,10 +271,11 @@ impl Vivaldi {
     /// Adapts the number of sigmas to how often samples lie above their upper bound.
     fn learn_sigma(&mut self, sample: &Sample, mismatch: f64) {
         let predicted = sample.round_trip - mismatch;
-        let sigma = predicted * (self.published.error + sample.peer_error);
-        let is_above = mismatch > self.sigma_factor * sigma;
+        let sigma = predicted * (self.published.error + sample.peer.error);
+        let is_above = mismatch > self.sigma_count * sigma;
         let factor = if is_above { SIGMA_GROWTH } else { SIGMA_SHRINKAGE };
-        self.sigma_factor = smaller(greater(self.sigma_factor * factor, 0.5), SIGMA_FACTOR_MAX);
+        self.sigma_count =
+            smaller(greater(self.sigma_count * factor, SIGMA_COUNT_MIN), SIGMA_COUNT_MAX);
     }
 
     /// Keeps height and adjustment together within their range. Adjustments wait until the vector has

@@ -178,10 +178,12 @@ impl Tally {
         tally
     }
 
-    /// When the gate declares the timeout on its own account.
+    /// When the gate declares the timeout on its own account. A gate that has just taken the job over
+    /// leaves the datacenters the same grace to tell it of their extensions.
     pub fn deadline(&self, job: &GateJob, config: &JobsConfig) -> Instant {
         let allowed = job.timeout.saturating_add(self.extension_max);
-        job.started_at.after_nanos(allowed) + millis(config.gate_deadline_grace_ms)
+        let passed_at = job.started_at.after_nanos(allowed).max(job.changed_at);
+        passed_at + millis(config.gate_deadline_grace_ms)
     }
 
     /// When the rules should be looked at again, should nothing be heard until then.

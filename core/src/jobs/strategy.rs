@@ -277,9 +277,6 @@ impl Jobs {
     }
 
     /// Adds a job that was tracked elsewhere, as it would be here had it been tracked here.
-    ///
-    /// Whatever progress was made and whatever the gate said since the last leader looked, this one
-    /// will hear of within its grace; until then nothing is declared stuck and no gate silent.
     pub fn insert_snapshot(
         &mut self,
         job: JobId,
@@ -287,24 +284,39 @@ impl Jobs {
         fence: FenceToken,
     ) -> Result<u32, JobError> {
         let now = self.now;
-        let grace = millis(self.config.resume_grace_ms);
-        let capped = |since: Duration, limit_ms: u64| {
-            Moment::ago(now, since.min(millis(limit_ms).saturating_sub(grace)))
-        };
-        let progressed_at = capped(snapshot.since_progress, self.config.stuck_after_ms);
-        let gate_heard_at = capped(snapshot.since_gate, self.config.fallback_after_ms);
         let started_at = Moment::ago(now, snapshot.elapsed);
+        let progressed_at = Moment::ago(now, snapshot.since_progress);
         let timeout = check_timeout(snapshot.timeout)?;
         let mut clock = JobClock::new(started_at, progressed_at, timeout);
         clock.extend_to(snapshot.extension_total);
         let slot = self.insert(job, clock, snapshot.gate, fence)?;
         let record = &mut self.table[slot];
-        record.gate_heard_at = gate_heard_at;
+        record.gate_heard_at = Moment::ago(now, snapshot.since_gate);
         record.datacenter_count = snapshot.datacenter_count;
         record.workflows = snapshot.workflows;
         record.extension_max_ms = saturating_millis(snapshot.extension_max);
-        record.flags |= ANNOUNCE;
         Ok(slot)
+    }
+
+    /// This manager leads the job from now on, and says so.
+    ///
+    /// Whatever progress was made and whatever the gate said while nobody led the job, the new leader
+    /// hears of within its grace; until then nothing is declared stuck and no gate silent.
+    pub fn lead(&mut self, slot: u32) {
+        let grace = millis(self.config.resume_grace_ms);
+        let earliest =
+            |limit_ms: u64| Moment::ago(self.now, millis(limit_ms).saturating_sub(grace));
+        let progressed_at = earliest(self.config.stuck_after_ms);
+        let gate_heard_at = earliest(self.config.fallback_after_ms);
+        let job = &mut self.table[slot];
+        job.clock.progressed_at = job.clock.progressed_at.max(progressed_at);
+        job.gate_heard_at = job.gate_heard_at.max(gate_heard_at);
+        job.flags |= ANNOUNCE;
+        self.news(slot);
+        if self.table[slot].is_active() {
+            self.judge(slot);
+        }
+        self.rearm(slot);
     }
 
     pub fn snapshot(&self, now: Instant, slot: u32) -> JobSnapshot {
@@ -449,19 +461,6 @@ impl Jobs {
         self.table.remove(slot);
     }
 
-    /// Lets a job report to another gate.
-    pub fn move_to_gate(&mut self, slot: u32, gate: Address) {
-        let old = self.table[slot].gate;
-        if self.gates.address(old) == Some(gate) {
-            return;
-        }
-        // Without room for the new gate the job goes on reporting to the old one.
-        if let Ok(new) = self.gates.acquire(Some(gate)) {
-            self.gates.release(old);
-            self.table[slot].gate = new;
-        }
-    }
-
     /// There is news of a job: its gate, if it has one, is told at once and until it confirms.
     pub fn news(&mut self, slot: u32) {
         let job = &mut self.table[slot];
@@ -541,7 +540,7 @@ impl Jobs {
         };
         if take(TELL_STUCK) {
             let since_progress = record.clock.progressed_at.age(at);
-            Some(JobEvent::Stuck { job, since_progress, at })
+            Some(JobEvent::Stuck { job, since_progress, fence, at })
         } else if take(TELL_TIMED_OUT) {
             self.stats.timed_out += 1;
             let (reason, elapsed) = (record.reason, record.clock.started_at.age(at));

@@ -152,6 +152,8 @@ pub enum JobEvent {
         job: JobId,
         /// How long it has made none.
         since_progress: Duration,
+        /// The leadership under which this was found.
+        fence: FenceToken,
         /// When this was found.
         at: Instant,
     },

@@ -188,7 +188,8 @@ impl JobTracker {
     ///
     /// A new leader goes on from the snapshot, under a higher fence, and tells the gate at once.
     /// For [`JobsConfig::resume_grace_ms`] it declares nothing stuck and no gate silent. A
-    /// snapshot that is no newer than what is tracked here changes at most the fence.
+    /// snapshot that is no newer than what is tracked here changes at most the fence. A manager that
+    /// led before and wins again gives up ([`LeaderChange::Lost`]) what the agreed state does not have.
     ///
     /// # Errors
     /// When the job cannot be tracked.
@@ -209,18 +210,21 @@ impl JobTracker {
             (LeaderChange::Gained { snapshot, term }, None) => self.resume(job, snapshot, *term),
             (LeaderChange::Gained { snapshot, term }, Some(slot)) => {
                 let record = &mut jobs.table[slot];
-                if snapshot.fence > record.fence {
+                let is_newer = *term > record.fence;
+                // What another leader did since counts, and so does what the datacenter agreed on:
+                // a former leader may have ended the job on the word of a gate that did not know.
+                let is_outdated = snapshot.fence > record.fence
+                    || is_newer && !record.is_active() && snapshot.outcome.is_none();
+                if is_outdated {
                     check_timeout(snapshot.timeout)?;
                     jobs.forget(slot);
                     return self.resume(job, snapshot, *term);
                 }
-                let is_higher = *term > record.fence;
-                if is_higher {
+                if is_newer {
                     record.fence = *term;
-                    record.flags |= ANNOUNCE;
-                    jobs.news(slot);
+                    jobs.lead(slot);
                 }
-                Ok(is_higher)
+                Ok(is_newer)
             }
         }
     }
@@ -239,11 +243,7 @@ impl JobTracker {
         self.jobs.stats.resumed += 1;
         match snapshot.outcome {
             Some(outcome) => self.jobs.end(slot, outcome),
-            None => {
-                self.jobs.news(slot);
-                self.jobs.judge(slot);
-                self.jobs.rearm(slot);
-            }
+            None => self.jobs.lead(slot),
         }
         Ok(true)
     }
@@ -304,13 +304,11 @@ impl JobTracker {
         };
         let job = &jobs.table[slot];
         let (fence, is_active) = (job.fence, job.is_active());
-        // Only the gate that the job reports to knows enough to decide, unless that one has gone.
-        let is_own_gate = jobs.gates.address(job.gate) == Some(source);
-        if !is_own_gate && jobs.now < jobs.fallback_at(slot) {
+        // Only the gate that the job reports to knows enough to decide; another one was replaced.
+        if jobs.gates.address(job.gate) != Some(source) {
             jobs.stats.timeouts_refused += 1;
             return self.answer(source, timeout, fence, ReceiptOutcome::OtherGate);
         }
-        jobs.move_to_gate(slot, source);
         if is_active && timeout.fence >= fence {
             return jobs.time_out(slot, timeout.reason);
         }

@@ -21,7 +21,7 @@ use super::table::{Identity, NONE, OWN_SLOT, Record};
 use super::{Context, Membership};
 use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
-use crate::node::{Address, Incarnation, MemberState, Role};
+use crate::node::{Address, Generation, Incarnation, MemberState, Role};
 use crate::stats::Counter;
 use crate::time::Duration;
 use crate::wire::native::{Header, Message, Update, fingerprint};
@@ -376,19 +376,28 @@ impl Membership {
         }
         let leap = update.incarnation.0.saturating_sub(own.incarnation.0);
         if update.generation > own.generation || is_beyond_refutation(&own, update) {
-            // A record of a run later than this one can only come from a clock that was set back before
-            // this run began; one that no refutation can overcome from a clock that stood still, or
-            // from a forger. Counting on from there keeps this node from being stale for ever.
-            self.table.succeed(update.generation);
-        } else {
-            let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
-            if !is_accusation && leap == 0 {
-                context.effects.count(Counter::UpdatesStale);
-                return;
-            }
-            self.health.worsen(u8::from(is_accusation));
-            self.table.set_incarnation(OWN_SLOT, update.incarnation.next());
+            self.count_on(context, update.generation);
+            return;
         }
+        let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
+        if !is_accusation && leap == 0 {
+            context.effects.count(Counter::UpdatesStale);
+            return;
+        }
+        self.health.worsen(u8::from(is_accusation));
+        self.table.set_incarnation(OWN_SLOT, update.incarnation.next());
+        self.tell_refutation(context);
+    }
+
+    /// Goes on as a later run than one that peers remember. A record of such a run can only come from a
+    /// clock that was set back before this run began, from one that stood still, or from a forger. Counting on
+    /// from there keeps this node from being stale for ever.
+    pub(crate) fn count_on(&mut self, context: &mut Context, remembered: Generation) {
+        self.table.succeed(remembered);
+        self.tell_refutation(context);
+    }
+
+    fn tell_refutation(&mut self, context: &mut Context) {
         let incarnation = self.table.own().incarnation;
         context.effects.count(Counter::Refutations);
         context.effects.emit(Event::Refuted { incarnation, at: context.now });

@@ -139,6 +139,11 @@ impl Membership {
         let Ok(slot) = self.hear(context, message) else {
             context.effects.count(Counter::DroppedStaleSender);
             self.remind(context, source, header);
+            // Two nodes that each know a later run of the other would never tell each other.
+            for update in message.updates().filter(|update| update.address == own) {
+                self.apply(context, &update, header.sender);
+            }
+            self.settle(context);
             return false;
         };
         for update in message.updates() {

@@ -135,7 +135,12 @@ impl Membership {
         version: u32,
         teller: Address,
     ) {
-        if slot == OWN_SLOT || version <= self.states.version(slot) {
+        if version <= self.states.version(slot) {
+            return;
+        }
+        if slot == OWN_SLOT {
+            // Only an earlier start in the same generation can have told it, and its versions are not ours.
+            self.count_on(context, self.table.own().generation);
             return;
         }
         let generation = self.table.get(slot).generation;

@@ -193,6 +193,17 @@ static void nodes(void) {
   REFUSES_NULL(shoal_node_join(node, NULL, 1));
   CHECK_STATUS(shoal_node_join(node, &address, SIZE_MAX), SHOAL_TOO_MANY_SEEDS);
   REFUSES_NULL(shoal_node_leave(NULL));
+  REFUSES_NULL(shoal_node_set_state(NULL, (const uint8_t *)text, 9));
+  REFUSES_NULL(shoal_node_set_state(node, NULL, 9));
+  CHECK_STATUS(shoal_node_set_state(node, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_node_set_state(node, (const uint8_t *)text, SIZE_MAX), SHOAL_STATE_TOO_LARGE);
+  REFUSES_NULL(shoal_node_state(NULL, &address, (uint8_t *)text, sizeof text, &count));
+  REFUSES_NULL(shoal_node_state(node, NULL, (uint8_t *)text, sizeof text, &count));
+  REFUSES_NULL(shoal_node_state(node, &address, NULL, sizeof text, &count));
+  REFUSES_NULL(shoal_node_state(node, &address, (uint8_t *)text, sizeof text, NULL));
+  REFUSES_NULL(shoal_node_broadcast(NULL, (const uint8_t *)text, 9));
+  REFUSES_NULL(shoal_node_broadcast(node, NULL, 9));
+  CHECK_STATUS(shoal_node_broadcast(node, (const uint8_t *)text, SIZE_MAX), SHOAL_BROADCAST_TOO_LARGE);
   REFUSES_NULL(shoal_node_set_secrets(NULL, &secret, 1));
   REFUSES_NULL(shoal_node_set_secrets(node, NULL, 1));
   REFUSES_NULL(shoal_node_members(NULL, &member, 1, &count));

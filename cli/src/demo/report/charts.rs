@@ -385,17 +385,21 @@ pub fn detection(outcome: &Outcome) -> String {
     victims.sort_unstable();
     victims.dedup();
     let pitch = 13.0 * victims.len().max(1) as f64 + 5.0;
-    let (left, right, top) = (172.0, 544.0, 14.0);
+    // Narrower than the others: its text is the rows' names, which a phone has to show.
+    let (left, right, top) = (158.0, 408.0, 14.0);
     let bottom = top + pitch * observers.len() as f64;
     let height = bottom + 44.0;
     let x = Axis::linear(0.0, detection.all_dead_ms.max(1.0) * 1.04 / 1e3, [left, right]);
-    let mut svg = open(height, "When each survivor noticed");
+    let mut svg = format!(
+        "<svg class=\"chart observers\" viewBox=\"0 0 420 {height:.0}\" role=\"img\" \
+         aria-label=\"When each survivor noticed\">\n"
+    );
     svg.push_str("<g class=\"grid\">");
-    for tick in x.ticks(6.0) {
+    for tick in x.ticks(5.0) {
         add(&mut svg, format_args!("<path d=\"M{:.1} {top}V{bottom:.1}\"/>", x.place(tick)));
     }
     svg.push_str("</g>\n<g class=\"ticks\">");
-    for tick in x.ticks(6.0) {
+    for tick in x.ticks(5.0) {
         let label = format!("{} s", (tick * 100.0).round() / 100.0);
         add(
             &mut svg,
@@ -414,8 +418,8 @@ pub fn detection(outcome: &Outcome) -> String {
     add(
         &mut svg,
         format_args!(
-            "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">seconds since the \
-             failure; bar: suspected, dot: dead</text>\n</svg>\n",
+            "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">since the failure; \
+             bar: suspected, dot: dead</text>\n</svg>\n",
             (left + right) / 2.0,
             height - 6.0
         ),
