@@ -55,6 +55,8 @@ setting_group!(
         indirect_probe_count,
         suspicion_min_factor,
         suspicion_max_factor,
+        job_suspicion_min_ms,
+        job_suspicion_max_ms,
         gossip_factor,
         gossip_interval_ms,
         gossip_fanout,

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use shoal_core::config::DATAGRAM_SIZE_MAX;
+use shoal_core::engine::JobStanding;
 use shoal_core::jobs::{FenceToken, GateJobStart, JobOutcome, LeaderChange};
 use shoal_core::{Address, Generation, Instant, Role};
 
@@ -189,7 +190,7 @@ impl Engine {
     /// Ends a job: on a manager its run in this datacenter, on a gate the watch over all of them. Returns
     /// whether it was running here.
     #[pyo3(signature = (now_ns, job, outcome=Name(JobOutcome::Completed)),
-        text_signature = "(now_ns, job, outcome='completed')")]
+        text_signature = "($self, now_ns, job, outcome='completed')")]
     fn job_finished(
         &self,
         py: Python<'_>,
@@ -270,6 +271,47 @@ impl Engine {
         let start = GateJobStart { job: job.0, timeout: timeout_seconds.0, datacenters: &targets };
         let now = Instant::from_nanos(now_ns.0);
         Ok(self.drained(py)?.engine.gate_job_started(now, &start).map_err(Failure::from)?)
+    }
+
+    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time, `JobMemberDead`
+    /// follows. Returns whether the accusation is news.
+    fn accuse_for_job(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+        member: AddressText,
+        accuser: AddressText,
+    ) -> PyResult<bool> {
+        let now = Instant::from_nanos(now_ns.0);
+        let accused = self.drained(py)?.engine.accuse_for_job(now, job.0, member.0, accuser.0);
+        Ok(accused.map_err(Failure::from)?)
+    }
+
+    /// Somebody says that a member serves a job after all. Returns whether it had been accused.
+    fn vouch_for_job(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        member: AddressText,
+    ) -> PyResult<bool> {
+        Ok(self.state(py)?.engine.vouch_for_job(job.0, member.0))
+    }
+
+    /// Forgets all accusations of a job that is over.
+    fn forget_job(&self, py: Python<'_>, job: JobArgument) -> PyResult<()> {
+        self.state(py)?.engine.forget_job(job.0);
+        Ok(())
+    }
+
+    /// What a member is to a job.
+    fn job_standing(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        member: AddressText,
+    ) -> PyResult<Name<JobStanding>> {
+        Ok(Name(self.state(py)?.engine.job_standing(job.0, member.0)))
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them.

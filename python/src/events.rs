@@ -6,6 +6,7 @@ use pyo3::types::{PyTuple, PyType};
 use shoal_core::{MemberState, Role};
 
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
+use crate::ids::JobId;
 use crate::jobs::values::job_event_object;
 use crate::names::Name;
 use crate::values::value_class;
@@ -85,6 +86,18 @@ value_class! {
 }
 
 value_class! {
+    /// A member does not serve a job, although its machine may be well.
+    JobMemberDead {
+        /// The job.
+        job: JobId,
+        /// The member that the job should do without, `"ip:port"`.
+        address: AddressText,
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
     /// The node was not run for so long that what it waited for proves nothing: it begins its
     /// observations anew.
     Stalled {
@@ -133,30 +146,34 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
             at_ns: member.at.as_nanos(),
         }
         .into_bound_py_any(py),
-        Event::Joined { seed, at } => {
+        Event::Joined { seed, at, .. } => {
             Joined { seed: AddressText(seed), at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::JoinDelayed { attempts, at } => {
+        Event::JoinDelayed { attempts, at, .. } => {
             JoinDelayed { attempts, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::State { address, state, at } => {
+        Event::State { address, state, at, .. } => {
             let (address, state) = (AddressText(address), Payload(state));
             StateChanged { address, state, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::Broadcast { source, payload, at } => {
+        Event::Broadcast { source, payload, at, .. } => {
             let (source, payload) = (AddressText(source), Payload(payload));
             Broadcast { source, payload, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::Stalled { lasted, at } => {
+        Event::Stalled { lasted, at, .. } => {
             let lasted_seconds = Seconds(lasted);
             Stalled { lasted_seconds, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
+        Event::JobMemberDead { job, address, at, .. } => {
+            let (job, address) = (JobId(job), AddressText(address));
+            JobMemberDead { job, address, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
         Event::Job(event) => job_event_object(py, event),
-        Event::Refuted { incarnation, at } => {
+        Event::Refuted { incarnation, at, .. } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::Left { at } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
-        Event::Overflow { lost } => Overflow { lost }.into_bound_py_any(py),
+        Event::Left { at, .. } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
+        Event::Overflow { lost, .. } => Overflow { lost }.into_bound_py_any(py),
         other => OtherEvent { text: format!("{other:?}") }.into_bound_py_any(py),
     }
 }

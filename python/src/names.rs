@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{Borrowed, IntoPyObject};
 use shoal_core::coordinate::Refusal;
+use shoal_core::engine::JobStanding;
 use shoal_core::jobs::{JobOutcome, TimeoutReason, TimeoutRule, WorkflowState};
 use shoal_core::routing::{Bucket, CircuitState, DatacenterHealth, Exclusion, Reason};
 use shoal_core::{MemberState, Role};
@@ -69,6 +70,14 @@ named! {
         TimeoutRule::name;
     JobOutcome, "JobOutcome", "job outcome", JobOutcome::ALL, JobOutcome::name;
     DenialReason, "DenialReason", "denial reason", DenialReason::ALL, DenialReason::name;
+    JobStanding, "JobStanding", "job standing",
+        [
+            JobStanding::Alive,
+            JobStanding::SuspectForJob,
+            JobStanding::DeadForJob,
+            JobStanding::Suspect,
+            JobStanding::Dead,
+        ], standing_name;
     WorkflowState, "WorkflowState", "workflow state", WorkflowState::ALL, WorkflowState::name;
     Bucket, "Bucket", "bucket", Bucket::ALL, Bucket::name;
     DatacenterHealth, "DatacenterHealth", "datacenter health", DatacenterHealth::ALL,
@@ -93,6 +102,16 @@ const fn circuit_name(state: CircuitState) -> &'static str {
         CircuitState::Closed => "closed",
         CircuitState::HalfOpen => "half_open",
         CircuitState::Open => "open",
+    }
+}
+
+const fn standing_name(standing: JobStanding) -> &'static str {
+    match standing {
+        JobStanding::Alive => "alive",
+        JobStanding::SuspectForJob => "suspect_for_job",
+        JobStanding::DeadForJob => "dead_for_job",
+        JobStanding::Suspect => "suspect",
+        JobStanding::Dead => "dead",
     }
 }
 

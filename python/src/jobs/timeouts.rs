@@ -91,7 +91,7 @@ impl JobTimeouts {
 
     /// Ends a job. Returns whether it was running here; ending it twice changes nothing.
     #[pyo3(signature = (job, outcome=Name(JobOutcome::Completed), *, now_ns=None),
-        text_signature = "(job, outcome='completed', *, now_ns=None)")]
+        text_signature = "($self, job, outcome='completed', *, now_ns=None)")]
     fn job_finished(
         &self,
         py: Python<'_>,

@@ -194,6 +194,8 @@ value_class! {
         job: JobId,
         /// How long it has made none, in seconds.
         since_progress_seconds: Seconds,
+        /// The leadership under which this was found.
+        fence: u64,
         /// When this was found, on the clock of `now_ns`.
         at_ns: u64,
     }
@@ -257,7 +259,7 @@ pub(crate) fn job_event_object(
 ) -> PyResult<Bound<'_, PyAny>> {
     use jobs::JobEvent;
     match event {
-        JobEvent::TimedOut { job, reason, elapsed, fence, at } => JobTimedOut {
+        JobEvent::TimedOut { job, reason, elapsed, fence, at, .. } => JobTimedOut {
             job: JobId(job),
             reason: Name(reason),
             elapsed_seconds: Seconds(elapsed),
@@ -265,26 +267,27 @@ pub(crate) fn job_event_object(
             at_ns: at.as_nanos(),
         }
         .into_bound_py_any(py),
-        JobEvent::Stuck { job, since_progress, at } => JobStuck {
+        JobEvent::Stuck { job, since_progress, fence, at, .. } => JobStuck {
             job: JobId(job),
             since_progress_seconds: Seconds(since_progress),
+            fence: fence.0,
             at_ns: at.as_nanos(),
         }
         .into_bound_py_any(py),
-        JobEvent::Superseded { job, fence } => {
+        JobEvent::Superseded { job, fence, .. } => {
             JobSuperseded { job: JobId(job), fence: fence.0 }.into_bound_py_any(py)
         }
-        JobEvent::WorkerOverdue { job, worker } => {
+        JobEvent::WorkerOverdue { job, worker, .. } => {
             WorkerOverdue { job: JobId(job), worker: WorkerId(worker) }.into_bound_py_any(py)
         }
-        JobEvent::GlobalTimeout { job, reason, elapsed, at } => JobGlobalTimeout {
+        JobEvent::GlobalTimeout { job, reason, elapsed, at, .. } => JobGlobalTimeout {
             job: JobId(job),
             reason: Name(reason),
             elapsed_seconds: Seconds(elapsed),
             at_ns: at.as_nanos(),
         }
         .into_bound_py_any(py),
-        JobEvent::StatusCorrection { job, datacenter, outcome, fence } => JobStatusCorrection {
+        JobEvent::StatusCorrection { job, datacenter, outcome, fence, .. } => JobStatusCorrection {
             job: JobId(job),
             datacenter: DatacenterText(datacenter),
             outcome: outcome.map(Name),

@@ -1,7 +1,7 @@
 """Settings, as frozen dataclasses.
 
-Defaults and ranges are the engine's; a value out of its range raises `ConfigError` at once. Durations are
-whole milliseconds where the name says so. `dataclasses.replace` makes a changed copy.
+Defaults and ranges are the engine's; a value out of its range raises `ConfigError` at once.
+Durations are whole milliseconds where the name says so. `dataclasses.replace` makes a changed copy.
 """
 
 from shoal._config.coordinates import HyperscaleConfig, VivaldiConfig

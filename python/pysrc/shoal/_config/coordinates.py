@@ -14,6 +14,7 @@ _HYPERSCALE, _VIVALDI = (
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HyperscaleConfig:
     """The constants of the Python node's arithmetic, with its names where they say enough."""
+
     ce: float = _HYPERSCALE["ce"]
     """Share of the way to rest that one sample moves a node; 0 to 1."""
     error_decay: float = _HYPERSCALE["error_decay"]
@@ -60,9 +61,10 @@ class HyperscaleConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VivaldiConfig:
     """The constants of the coordinate system."""
+
     profile: str | HyperscaleConfig = "native"
-    """Whose arithmetic moves the coordinate: "native", or the Python node's with these constants. All
-    nodes of a cluster must use the same."""
+    """Whose arithmetic moves the coordinate: "native", or the Python node's with these constants.
+    All nodes of a cluster must use the same."""
     gain_start: float = _VIVALDI["gain_start"]
     """Share of the way to rest that one relaxation goes while the node is new; `gain` to 1.
     (Vivaldi: the adaptive timestep delta, section 3.3.)"""
@@ -126,4 +128,3 @@ class VivaldiConfig:
 
     def __post_init__(self) -> None:
         _native.check_config(self)
-

@@ -22,6 +22,7 @@ _FILTER, _SCORING, _BOOTSTRAP, _HYSTERESIS, _OBSERVED, _ROUTER = (
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterConfig:
     """Which candidates are eligible."""
+
     health_stale_after_ms: int = _FILTER["health_stale_after_ms"]
     """Health of a datacenter that is older than this counts as degraded, in ms; 1 to 86,400,000."""
     heartbeat_stale_after_ms: int = _FILTER["heartbeat_stale_after_ms"]
@@ -40,6 +41,7 @@ class FilterConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringConfig:
     """How candidates are scored."""
+
     utilization_weight: float = _SCORING["utilization_weight"]
     """Weight of the share of cores in use; 0 to 100. (AD-36: `A_UTIL`.)"""
     queue_weight: float = _SCORING["queue_weight"]
@@ -76,6 +78,7 @@ class ScoringConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BootstrapConfig:
     """When round trips are good enough to be scored."""
+
     samples_min: int = _BOOTSTRAP["samples_min"]
     """Samples that the gate's own coordinate must have taken; 0 to 1,000,000. (AD-36:
     `MIN_SAMPLES_FOR_ROUTING`.)"""
@@ -90,6 +93,7 @@ class BootstrapConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HysteresisConfig:
     """How strongly jobs stick to their primaries."""
+
     hold_down_ms: int = _HYSTERESIS["hold_down_ms"]
     """How long a choice is protected from rivals, in ms; 0 to 86,400,000. (AD-36:
     `HOLD_DOWN_S`.)"""
@@ -118,6 +122,7 @@ class HysteresisConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedConfig:
     """How observed job latencies correct round trips."""
+
     enabled: bool = _OBSERVED["enabled"]
     """Whether the router corrects round trips by what it observed."""
     alpha: float = _OBSERVED["alpha"]
@@ -139,6 +144,7 @@ class ObservedConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RouterConfig:
     """Everything that decides how a router behaves."""
+
     filter: FilterConfig = field(default_factory=FilterConfig)
     """Which candidates are eligible."""
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
@@ -159,5 +165,3 @@ class RouterConfig:
 
     def __post_init__(self) -> None:
         _native.check_config(self)
-
-
