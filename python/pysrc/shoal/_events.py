@@ -24,6 +24,12 @@ from shoal import _native
 from shoal._errors import ClosedError, ConfigError, LifecycleError
 from shoal._native import (
     Broadcast,
+    JobGlobalTimeout,
+    JobMemberDead,
+    JobStatusCorrection,
+    JobStuck,
+    JobSuperseded,
+    JobTimedOut,
     JoinDelayed,
     Joined,
     Left,
@@ -33,8 +39,19 @@ from shoal._native import (
     Refuted,
     Stalled,
     StateChanged,
+    WorkerOverdue,
 )
 
+JobEvent: TypeAlias = (
+    JobTimedOut
+    | JobStuck
+    | JobSuperseded
+    | WorkerOverdue
+    | JobGlobalTimeout
+    | JobStatusCorrection
+    | OtherEvent
+)
+"""What happens to jobs."""
 Event: TypeAlias = (
     MemberEvent
     | StateChanged
@@ -45,7 +62,8 @@ Event: TypeAlias = (
     | Stalled
     | Left
     | Overflow
-    | OtherEvent
+    | JobMemberDead
+    | JobEvent
 )
 """Everything that a node tells."""
 

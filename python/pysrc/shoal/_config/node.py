@@ -1,4 +1,4 @@
-"""Settings. Defaults and ranges are the engine's; a value out of its range raises `ConfigError`."""
+"""How a node behaves, and how it times jobs."""
 
 from dataclasses import dataclass, field
 
@@ -112,6 +112,10 @@ class Config:
     interval; 0.1 to 100. (Lifeguard: alpha.)"""
     suspicion_max_factor: float = _DEFAULTS["suspicion_max_factor"]
     """Largest suspicion time as a multiple of the smallest; 1 to 100. (Lifeguard: beta.)"""
+    job_suspicion_min_ms: int = _DEFAULTS["job_suspicion_min_ms"]
+    """How long a member accused in one job has with enough accusers; 1 to 3,600,000."""
+    job_suspicion_max_ms: int = _DEFAULTS["job_suspicion_max_ms"]
+    """How long it has with a single accuser; at least the former."""
     gossip_factor: int = _DEFAULTS["gossip_factor"]
     """How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM:
     lambda.)"""
