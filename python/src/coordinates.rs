@@ -15,6 +15,7 @@ use shoal_core::coordinate::hyperscale::HyperscaleConfig;
 use shoal_core::coordinate::table::{Nearest, nearest};
 use shoal_core::coordinate::{Profile, Refusal, Snapshot, Tracker, VivaldiConfig};
 use shoal_core::random::Random;
+use zerocopy::IntoBytes;
 
 use crate::clock::time;
 use crate::config::{Setting, group, setting_group};
@@ -297,13 +298,15 @@ impl CoordinateTracker {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let now = time(now_ns);
         let mut state = self.state(py)?;
-        let State { tracker, round_trips_ms, names, .. } = &mut *state;
+        let State { tracker, round_trips_ms, names, slots, .. } = &mut *state;
         tracker.rtt_all(now, round_trips_ms);
         // A slot that was given out but never used by the table lies beyond its end.
         round_trips_ms.resize(names.len(), f32::INFINITY);
-        let known = round_trips_ms.iter().zip(names).filter(|(_, name)| name.is_some());
-        let bytes: Vec<u8> = known.flat_map(|(ms, _)| ms.to_ne_bytes()).collect();
-        Ok(PyBytes::new(py, &bytes))
+        if slots.len() < names.len() {
+            let mut names = names.iter();
+            round_trips_ms.retain(|_| names.next().is_some_and(Option::is_some));
+        }
+        Ok(PyBytes::new(py, round_trips_ms.as_bytes()))
     }
 
     /// The names of all peers.
