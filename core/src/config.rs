@@ -106,7 +106,8 @@ pub struct Config {
     pub job_suspicion_min_ms: u64,
     /// How long it has with a single accuser, in ms; at least the former. (AD-30.)
     pub job_suspicion_max_ms: u64,
-    /// How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM: lambda.)
+    /// How often one update is sent, as a multiple of `log10(members + 1)` rounded up; 1 to 20. (SWIM:
+    /// lambda.)
     pub gossip_factor: u32,
     /// Time between two gossip rounds while updates wait, in ms; 10 to 60,000.
     pub gossip_interval_ms: u64,
