@@ -79,6 +79,7 @@ impl Peer {
             recipient_generation: Generation(1),
             subject: Address::UNSPECIFIED,
             parameter: 0,
+            state_version: 0,
         };
         let place = Coordinate { vector: [0.001; 8], height: 0.001, adjustment: 0.0, error: 0.3 };
         let mut buffer = vec![0; DATAGRAM_SIZE_MAX];
@@ -105,6 +106,7 @@ fn news(number: u32, incarnation: u32) -> Update {
         health_score: 0,
         datacenter: "bench".parse().expect("a plain word is a name"),
         accuser: 0,
+        state_version: 0,
     }
 }
 

@@ -161,6 +161,7 @@ impl Prober {
             recipient_generation: Generation(0),
             subject: Address::UNSPECIFIED,
             parameter: 0,
+            state_version: 0,
         };
         let coordinate =
             Coordinate { vector: [0.001; 8], height: 0.001, adjustment: 0.0, error: 0.3 };

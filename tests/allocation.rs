@@ -50,13 +50,16 @@ struct Carried {
     bytes: [u8; DATAGRAM_SIZE_MAX],
 }
 
+/// Boxed, so that passing it on does not copy the datagram.
+type Place = Box<Carried>;
+
 /// Two engines whose datagrams arrive at once, through places made beforehand, so that every allocation
 /// counted is theirs.
 struct Pair {
     now: Instant,
     engines: [Engine; 2],
-    under_way: VecDeque<Box<Carried>>,
-    spare: Vec<Box<Carried>>,
+    under_way: VecDeque<Place>,
+    spare: Vec<Place>,
 }
 
 impl Pair {

@@ -455,7 +455,7 @@ fn extensions_move_the_deadline_here_and_at_the_gate() {
     let [east, west] = managers[..] else { unreachable!() };
     network.start_job(JOB, MINUTE, gate, &managers);
     network.run_until(at(seconds(50)));
-    let mut ask = |network: &mut Network, progress: f64| {
+    let ask = |network: &mut Network, progress: f64| {
         let request = ExtensionRequest::new(progress);
         network.with_manager(east, |m, now| m.worker_extension(now, JOB, WORKER, &request))
     };
@@ -625,7 +625,7 @@ fn full_trackers_refuse_new_jobs_but_not_because_of_old_outcomes() {
     let config = JobsConfig { job_capacity: 2, ..JobsConfig::default() };
     let mut manager = JobTracker::new(config, 1, Instant::ZERO).unwrap();
     let gate = Some("10.0.0.9:1".parse().unwrap());
-    let mut start = |manager: &mut JobTracker, number: u128| {
+    let start = |manager: &mut JobTracker, number: u128| {
         let start = JobStart { gate, ..JobStart::new(JobId::from(number), MINUTE) };
         let answer = manager.job_started(Instant::ZERO, &start);
         while manager.poll_message(Instant::ZERO).is_some() {}

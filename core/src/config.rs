@@ -5,6 +5,7 @@
 //! place where a bound is written.
 
 use crate::error::ConfigError;
+use crate::jobs::JobsConfig;
 use crate::node::{Address, DatacenterName, Generation, Role};
 use crate::time::Duration;
 
@@ -23,6 +24,18 @@ pub const SEED_COUNT_MAX: usize = 64;
 pub const DATACENTER_COUNT_MAX: usize = 4_096;
 /// The most helpers asked for an indirect probe (SWIM, section 4.1: `k`).
 pub const INDIRECT_PROBE_COUNT_MAX: usize = 8;
+/// The largest user broadcast, in bytes: it must fit into one datagram.
+pub const BROADCAST_SIZE_MAX: usize = 1_024;
+/// How many broadcasts are passed on at a time.
+pub const BROADCAST_COUNT_MAX: usize = 256;
+/// The largest state a host may attach to its node, in bytes, whatever the configuration.
+pub const STATE_SIZE_MAX: u32 = 1 << 20;
+/// How many members' states are read at a time.
+pub const FETCH_COUNT_MAX: u32 = 64;
+/// How many members may be accused in all jobs together (AD-30).
+pub const JOB_SUSPICIONS_MAX: usize = 50_000;
+/// How many members may be accused in one job (AD-30).
+pub const JOB_SUSPICIONS_PER_JOB_MAX: usize = 1_000;
 /// The highest local health score (Lifeguard, section IV-A: `S`).
 pub const HEALTH_SCORE_MAX: u8 = 8;
 /// The most members a table may be configured for.
@@ -89,7 +102,12 @@ pub struct Config {
     pub suspicion_min_factor: f64,
     /// Largest suspicion time as a multiple of the smallest; 1 to 100. (Lifeguard: beta.)
     pub suspicion_max_factor: f64,
-    /// How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM: lambda.)
+    /// How long a member accused in one job has with enough accusers, in ms; 1 to 3,600,000. (AD-30.)
+    pub job_suspicion_min_ms: u64,
+    /// How long it has with a single accuser, in ms; at least the former. (AD-30.)
+    pub job_suspicion_max_ms: u64,
+    /// How often one update is sent, as a multiple of `log10(members + 1)` rounded up; 1 to 20. (SWIM:
+    /// lambda.)
     pub gossip_factor: u32,
     /// Time between two gossip rounds while updates wait, in ms; 10 to 60,000.
     pub gossip_interval_ms: u64,
@@ -110,6 +128,10 @@ pub struct Config {
     /// How many attempts are made to confirm a gate, a manager, a worker (AD-35: workers none).
     pub confirmation_attempts: [u8; 3],
 
+    /// The largest state of a host that is sent or accepted, in bytes; at most [`STATE_SIZE_MAX`].
+    pub state_size_max: u32,
+    /// How jobs are timed, on gates and managers (AD-34).
+    pub jobs: JobsConfig,
     /// Most members remembered, dead ones and this node included; 2 to [`MEMBER_CAPACITY_MAX`]. When full,
     /// the longest departed or dead record makes room; when all are active a newcomer is refused and counted.
     pub member_capacity: u32,
@@ -135,12 +157,14 @@ impl Config {
             role: Role::Manager,
             datacenter: DatacenterName::from_bytes(b"default").expect("a plain word is a name"),
             secrets: vec![secret],
-            probe_interval_ms: 500,
+            probe_interval_ms: 400,
             probe_timeout_min_ms: 100,
             probe_timeout_unknown_ms: 400,
             indirect_probe_count: 3,
-            suspicion_min_factor: 2.0,
+            suspicion_min_factor: 1.5,
             suspicion_max_factor: 6.0,
+            job_suspicion_min_ms: 1_000,
+            job_suspicion_max_ms: 10_000,
             gossip_factor: 4,
             gossip_interval_ms: 100,
             gossip_fanout: 3,
@@ -150,6 +174,8 @@ impl Config {
             confirmation_timeout_ms: [120_000, 90_000, 180_000],
             confirmation_interval_ms: 5_000,
             confirmation_attempts: [5, 3, 0],
+            state_size_max: 16_384,
+            jobs: JobsConfig::default(),
             member_capacity: 16_384,
             session_capacity: 4_096,
             transmit_capacity: 1_024,
@@ -188,6 +214,13 @@ impl Config {
             ),
             ("suspicion_min_factor", self.suspicion_min_factor, 0.1, 100.0),
             ("suspicion_max_factor", self.suspicion_max_factor, 1.0, 100.0),
+            ("job_suspicion_min_ms", millis(self.job_suspicion_min_ms), 1.0, 3_600_000.0),
+            (
+                "job_suspicion_max_ms",
+                millis(self.job_suspicion_max_ms),
+                millis(self.job_suspicion_min_ms),
+                3_600_000.0,
+            ),
             ("gossip_factor", f64::from(self.gossip_factor), 1.0, 20.0),
             ("gossip_interval_ms", millis(self.gossip_interval_ms), 10.0, 60_000.0),
             ("gossip_fanout", self.gossip_fanout as f64, 1.0, 16.0),
@@ -198,6 +231,7 @@ impl Config {
             ("confirmation_timeout_ms of managers", millis(manager), 100.0, 1e12),
             ("confirmation_timeout_ms of workers", millis(worker), 100.0, 1e12),
             ("confirmation_interval_ms", millis(self.confirmation_interval_ms), 10.0, 3_600_000.0),
+            ("state_size_max", f64::from(self.state_size_max), 0.0, f64::from(STATE_SIZE_MAX)),
             (
                 "member_capacity",
                 f64::from(self.member_capacity),
@@ -215,7 +249,7 @@ impl Config {
                 return Err(ConfigError::OutOfRange { setting, value, min, max });
             }
         }
-        Ok(())
+        self.jobs.check()
     }
 
     /// [`Config::probe_interval_ms`] as a duration.

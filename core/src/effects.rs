@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::config::Config;
+use crate::config::{Config, FETCH_COUNT_MAX};
 use crate::events::Event;
 use crate::node::Address;
 use crate::stats::{Counter, Stats};
@@ -43,13 +43,16 @@ pub(crate) enum Timer {
     SyncRound,
     JoinRound,
     LeaveRound,
-    /// A probe in flight, by its index.
+    /// A state being read, by its place.
+    Fetch(u32),
+    /// A probe in flight, by its place.
     Probe(u32),
     /// What a member's state waits for: confirmation, the end of a suspicion, removal.
     Member(u32),
 }
 
-const ROUND_COUNT: u32 = 5;
+const FIRST_FETCH: u32 = 5;
+const FIRST_PROBE: u32 = FIRST_FETCH + FETCH_COUNT_MAX;
 
 #[derive(Debug)]
 pub(crate) struct Effects {
@@ -156,7 +159,7 @@ impl Effects {
         self.timers.expire(now).map(|number| self.timer_of(number))
     }
 
-    /// Timer numbers are dense: rounds first, then probes, then members, which may become many.
+    /// Timer numbers are dense: rounds first, then readings, probes, and members, which may become many.
     fn timer_number(&self, timer: Timer) -> u32 {
         match timer {
             Timer::ProbeRound => 0,
@@ -164,8 +167,9 @@ impl Effects {
             Timer::SyncRound => 2,
             Timer::JoinRound => 3,
             Timer::LeaveRound => 4,
-            Timer::Probe(index) => ROUND_COUNT + index,
-            Timer::Member(slot) => ROUND_COUNT + self.probe_capacity + slot,
+            Timer::Fetch(place) => FIRST_FETCH + place,
+            Timer::Probe(place) => FIRST_PROBE + place,
+            Timer::Member(slot) => FIRST_PROBE + self.probe_capacity + slot,
         }
     }
 
@@ -176,10 +180,11 @@ impl Effects {
             2 => Timer::SyncRound,
             3 => Timer::JoinRound,
             4 => Timer::LeaveRound,
-            number if number < ROUND_COUNT + self.probe_capacity => {
-                Timer::Probe(number - ROUND_COUNT)
+            number if number < FIRST_PROBE => Timer::Fetch(number - FIRST_FETCH),
+            number if number < FIRST_PROBE + self.probe_capacity => {
+                Timer::Probe(number - FIRST_PROBE)
             }
-            number => Timer::Member(number - ROUND_COUNT - self.probe_capacity),
+            number => Timer::Member(number - FIRST_PROBE - self.probe_capacity),
         }
     }
 }

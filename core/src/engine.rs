@@ -10,11 +10,18 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod jobs;
+
+use bytes::Bytes;
+
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
 use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::id::JobId;
+use crate::jobs::desk::JobDesk;
+pub use crate::membership::jobs::JobStanding;
 use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
@@ -22,7 +29,7 @@ use crate::random::Random;
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
-use crate::wire::native::{Message, MessageWriter};
+use crate::wire::native::{Kind, Message, MessageWriter};
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,9 @@ pub struct Engine {
     envelopes: Envelopes,
     tracker: Tracker,
     membership: Membership,
+    jobs: JobDesk,
+    /// The first job message to send, taken out so that it is known that there is one.
+    held_job_message: Option<crate::jobs::Outgoing>,
     effects: Effects,
 }
 
@@ -90,7 +100,19 @@ impl Engine {
             tracker: &mut tracker,
             effects: &mut effects,
         });
-        Ok(Engine { config, now, random, envelopes, tracker, membership, effects })
+        let jobs = JobDesk::new(config.role, &config.jobs, random.next_u64(), now)?;
+        let held_job_message = None;
+        Ok(Engine {
+            config,
+            now,
+            random,
+            envelopes,
+            tracker,
+            membership,
+            jobs,
+            held_job_message,
+            effects,
+        })
     }
 
     /// Takes a datagram that came from `source`. It is opened where it lies, so its bytes are
@@ -120,7 +142,12 @@ impl Engine {
             return self.effects.count(Counter::DroppedMalformed);
         };
         let (membership, mut context) = self.split();
-        membership.handle_message(&mut context, source, &message, now);
+        let is_taken = membership.handle_message(&mut context, source, &message, now);
+        if is_taken && message.header.kind == Kind::Jobs {
+            let sender = message.header.sender;
+            self.jobs.handle_messages(self.now, sender, &message.datacenter, message.payload);
+        }
+        self.settle_jobs();
     }
 
     /// Acts on every deadline that has passed. Call it when [`Engine::poll_timeout`] says so; calling it
@@ -137,16 +164,29 @@ impl Engine {
         let (membership, mut context) = self.split();
         let lateness = context.now.saturating_since(due);
         membership.note_lateness(&mut context, lateness);
-        while let Some(timer) = self.effects.expired_timer(self.now) {
+        while !self.membership.is_gone()
+            && let Some(timer) = self.effects.expired_timer(self.now)
+        {
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
+        let (membership, mut context) = self.split();
+        membership.expire_job_layer(&mut context);
+        self.jobs.handle_timeout(self.now);
         self.settle();
     }
 
     /// When [`Engine::handle_timeout`] should be called next; `None` when the node has left.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.membership.is_gone() { None } else { self.effects.next_deadline() }
+        if self.membership.is_gone() {
+            return None;
+        }
+        let deadlines = [
+            self.effects.next_deadline(),
+            self.membership.next_job_deadline(),
+            self.jobs.poll_timeout(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Writes the next datagram to send into `buffer`. `now` should be the time of sending: round
@@ -157,7 +197,9 @@ impl Engine {
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         assert!(buffer.len() >= DATAGRAM_SIZE_MAX, "a datagram may need 1,400 bytes");
         loop {
-            let outgoing = self.effects.next_transmit()?;
+            let Some(outgoing) = self.effects.next_transmit() else {
+                return self.transmit_jobs(buffer);
+            };
             if !self.membership.is_worth_sending(&outgoing) {
                 continue;
             }
@@ -167,12 +209,17 @@ impl Engine {
             let mut writer =
                 MessageWriter::new(body, &header, datacenter, self.tracker.coordinate());
             self.membership.write_updates(&outgoing, &mut writer, &mut self.effects, now);
-            let body_size = writer.finish();
-            let size = self.envelopes.seal(buffer, body_size);
-            self.effects.count(Counter::DatagramsSent);
-            self.effects.stats.add(Counter::BytesSent, size as u64);
-            return Some(Transmit { target: outgoing.destination, size });
+            let size = writer.finish();
+            return Some(self.seal(buffer, size, outgoing.destination));
         }
+    }
+
+    /// Seals a message that has been written.
+    fn seal(&mut self, buffer: &mut [u8], size: usize, target: Address) -> Transmit {
+        let size = self.envelopes.seal(buffer, size);
+        self.effects.count(Counter::DatagramsSent);
+        self.effects.stats.add(Counter::BytesSent, size as u64);
+        Transmit { target, size }
     }
 
     /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
@@ -189,7 +236,7 @@ impl Engine {
 
     /// Whether nothing is left to transmit, so that the next input may come.
     pub fn is_drained(&self) -> bool {
-        !self.effects.has_transmits()
+        !self.effects.has_transmits() && self.held_job_message.is_none()
     }
 
     /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers
@@ -212,6 +259,72 @@ impl Engine {
         self.begin_input(now);
         let (membership, mut context) = self.split();
         membership.leave(&mut context)
+    }
+
+    /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there), in place of the
+    /// earlier ones. For what others should know of this node now, not for a stream: of changes in
+    /// quick succession only the last is sure to arrive.
+    ///
+    /// # Errors
+    /// [`CommandError::StateSize`] or [`CommandError::Leaving`]; the earlier state stays.
+    pub fn set_state(&mut self, now: Instant, state: Bytes) -> Result<(), CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.set_state(&mut context, state)
+    }
+
+    /// The state of the member at an address, as far as it has come here.
+    pub fn state(&self, address: Address) -> Option<&Bytes> {
+        self.membership.state(address)
+    }
+
+    /// The same by slot, for hosts that mirror the table.
+    pub fn state_at(&self, slot: u32) -> Option<&Bytes> {
+        self.membership.state_at(slot)
+    }
+
+    /// Sends bytes to every member once ([`Event::Broadcast`] there), by gossip and without an answer.
+    ///
+    /// # Errors
+    /// [`CommandError::BroadcastSize`], [`CommandError::BroadcastQueueFull`] or [`CommandError::Leaving`];
+    /// nothing is sent.
+    pub fn broadcast(&mut self, now: Instant, payload: Bytes) -> Result<(), CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.broadcast(&mut context, payload)
+    }
+
+    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time,
+    /// [`Event::JobMemberDead`] follows. Returns whether the accusation is news: a member that is not
+    /// active is not accused, and each accuser counts once. (AD-30.)
+    ///
+    /// # Errors
+    /// [`CommandError::JobSuspicionsFull`]; nothing has changed.
+    pub fn accuse_for_job(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        member: Address,
+        accuser: Address,
+    ) -> Result<bool, CommandError> {
+        self.begin_input(now);
+        let (membership, mut context) = self.split();
+        membership.accuse_for_job(&mut context, job, member, accuser)
+    }
+
+    /// Somebody says that a member serves a job after all. Returns whether it had been accused.
+    pub fn vouch_for_job(&mut self, job: JobId, member: Address) -> bool {
+        self.membership.vouch_for_job(job, member)
+    }
+
+    /// Forgets all accusations of a job that is over.
+    pub fn forget_job(&mut self, job: JobId) {
+        self.membership.forget_job(job);
+    }
+
+    /// What a member is to a job.
+    pub fn job_standing(&self, job: JobId, member: Address) -> JobStanding {
+        self.membership.job_standing(job, member)
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them. To rotate without
@@ -300,6 +413,7 @@ impl Engine {
     fn settle(&mut self) {
         let (membership, mut context) = self.split();
         membership.settle(&mut context);
+        self.settle_jobs();
     }
 
     fn split(&mut self) -> (&mut Membership, Context<'_>) {
@@ -313,6 +427,7 @@ mod tests {
     use super::*;
     use crate::testing::{Cluster, address, config};
     use crate::time::Duration;
+    use crate::wire::native::{Header, Kind, Update};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -396,6 +511,24 @@ mod tests {
         assert_eq!(cluster.seen(2, MemberState::Dead), 0);
     }
 
+    #[test]
+    fn nothing_is_told_after_the_goodbye_even_when_timers_come_late() {
+        let mut cluster = Cluster::formed(5, Role::Manager);
+        cluster.kill(3);
+        cluster.run_until(4 * SECOND, |c| c.state(2, 3) == Some(MemberState::Suspect));
+        let mut now = cluster.now;
+        let engine = cluster.engine(2);
+        engine.leave(now).unwrap();
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        for pause in [0, 100, 100, 60_000] {
+            now += Duration::from_millis(pause);
+            engine.handle_timeout(now);
+            while engine.poll_transmit(now, &mut buffer).is_some() {}
+        }
+        let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
+        assert!(matches!(events.last(), Some(Event::Left { .. })), "{events:?}");
+    }
+
     /// In the Python node being probed counts as an accusation.
     #[test]
     fn defect_p4_being_probed_is_not_an_accusation() {
@@ -433,6 +566,82 @@ mod tests {
         });
         cluster.cut.clear();
         cluster.run_until(60 * SECOND, Cluster::is_full_mesh);
+    }
+
+    fn state_of(observer: &Engine, number: u16) -> Option<&[u8]> {
+        observer.state(address(number)).map(|bytes| &bytes[..])
+    }
+
+    #[test]
+    fn a_state_larger_than_a_datagram_reaches_everybody_and_newcomers() {
+        let mut cluster = Cluster::formed(8, Role::Manager);
+        for (size, fill) in [(10, 1u8), (16_384, 2), (0, 3), (5_000, 4)] {
+            let state = vec![fill; size];
+            let now = cluster.now;
+            cluster.engine(2).set_state(now, state.clone().into()).unwrap();
+            cluster.run_until(10 * SECOND, |c| {
+                c.engines.values().all(|engine| state_of(engine, 2) == Some(&state))
+            });
+        }
+        cluster.start(9, config(9));
+        cluster.run_until(5 * SECOND, |c| state_of(&c.engines[&9], 2) == Some(&[4; 5_000]));
+        cluster.kill(2);
+        cluster.start(2, Config { generation: Generation(2), ..config(2) });
+        cluster.run_until(5 * SECOND, |c| {
+            c.is_full_mesh() && c.engines.values().all(|engine| state_of(engine, 2).is_none())
+        });
+        let too_large = vec![0; 16_385].into();
+        let now = cluster.now;
+        assert!(matches!(
+            cluster.engine(2).set_state(now, too_large),
+            Err(CommandError::StateSize { size: 16_385, .. })
+        ));
+    }
+
+    #[test]
+    fn a_broadcast_reaches_everybody_exactly_once() {
+        let mut cluster = Cluster::formed(20, Role::Gate);
+        for round in 0..30u16 {
+            let now = cluster.now;
+            let payload = vec![round as u8; usize::from(round) * 35];
+            cluster.engine(round % 20).broadcast(now, payload.into()).unwrap();
+            cluster.run_for(Duration::from_millis(20));
+        }
+        cluster.run_for(10 * SECOND);
+        for number in 0..20u16 {
+            let received = cluster.events.iter().filter(|(observer, event)| {
+                *observer == number && matches!(event, Event::Broadcast { .. })
+            });
+            let own = (0..30).filter(|round| round % 20 == number).count();
+            assert_eq!(received.count(), 30 - own, "node {number}");
+        }
+        let now = cluster.now;
+        let error = cluster.engine(0).broadcast(now, vec![0; 1_025].into()).unwrap_err();
+        assert_eq!(error, CommandError::BroadcastSize { size: 1_025 });
+    }
+
+    #[test]
+    fn a_full_broadcast_queue_refuses_and_recovers() {
+        let mut cluster = Cluster::formed(3, Role::Gate);
+        let now = cluster.now;
+        let engine = cluster.engine(0);
+        let accepted = (0..1_000).take_while(|_| engine.broadcast(now, Bytes::new()).is_ok());
+        assert_eq!(accepted.count(), crate::config::BROADCAST_COUNT_MAX);
+        cluster.run_for(60 * SECOND);
+        let now = cluster.now;
+        cluster.engine(0).broadcast(now, Bytes::new()).unwrap();
+    }
+
+    #[test]
+    fn nodes_that_agree_exchange_digests_and_not_tables() {
+        let mut cluster = Cluster::formed(10, Role::Manager);
+        cluster.run_for(30 * SECOND);
+        let updates = |c: &Cluster| -> u64 {
+            c.engines.values().map(|e| e.stats().value(Counter::UpdatesSent)).sum()
+        };
+        let before = updates(&cluster);
+        cluster.run_for(60 * SECOND);
+        assert_eq!(updates(&cluster), before);
     }
 
     /// Datagrams wait in the socket while a process is stopped; here they are lost, which is worse.
@@ -492,6 +701,198 @@ mod tests {
         assert_eq!(value(Counter::DroppedUnknownKey), 1);
         assert_eq!(value(Counter::DatagramsSent), sent, "a bad datagram was answered");
         assert_eq!(engine.members(cluster.now).collect::<Vec<_>>(), before);
+    }
+
+    /// What an insider that holds the secret can send in the name of node 1.
+    fn forged(recipient: u16, update: &Update) -> Vec<u8> {
+        let own = config(1);
+        // A session of its own, so that it does not count as replayed.
+        let seed = 77 + u64::from(update.incarnation.0) + u64::from(update.address.port());
+        let mut envelopes = Envelopes::new(&own.secrets, 1, 2, &mut Random::new(seed));
+        let header = Header {
+            kind: Kind::Gossip,
+            sequence: 0,
+            sender: own.advertise,
+            generation: own.generation,
+            incarnation: Incarnation(0),
+            role: own.role,
+            health_score: 0,
+            recipient: address(recipient),
+            recipient_generation: Generation(0),
+            subject: Address::UNSPECIFIED,
+            parameter: 0,
+            state_version: 0,
+        };
+        let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };
+        let mut buffer = vec![0; DATAGRAM_SIZE_MAX];
+        let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
+        let mut writer = MessageWriter::new(body, &header, &own.datacenter, &coordinate);
+        assert!(writer.push_update(update));
+        let size = writer.finish();
+        let size = envelopes.seal(&mut buffer, size);
+        buffer.truncate(size);
+        buffer
+    }
+
+    fn claim(subject: u16, state: MemberState, incarnation: u32) -> Update {
+        let config = config(subject);
+        Update {
+            address: config.advertise,
+            generation: config.generation,
+            incarnation: Incarnation(incarnation),
+            state,
+            role: config.role,
+            health_score: 0,
+            datacenter: config.datacenter,
+            accuser: 5,
+            state_version: 0,
+        }
+    }
+
+    fn generation(cluster: &Cluster, number: u16) -> u64 {
+        cluster.engines[&number].member_at(OWN_SLOT, cluster.now).unwrap().generation.0
+    }
+
+    #[test]
+    fn a_false_goodbye_does_not_shut_a_node_out() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        for observer in [0, 1, 3] {
+            let mut bytes = forged(observer, &claim(2, MemberState::Left, 0));
+            cluster.deliver(observer, address(1), &mut bytes);
+            cluster.run_for(Duration::from_millis(1));
+        }
+        cluster.run_until(10 * SECOND, |c| generation(c, 2) > 1 && c.is_full_mesh());
+    }
+
+    #[test]
+    fn an_incarnation_too_far_to_refute_begins_a_new_run() {
+        for leap in [0, 5, 900, 5_000] {
+            let mut cluster = Cluster::formed(3, Role::Manager);
+            let mut bytes = forged(2, &claim(2, MemberState::Suspect, leap));
+            cluster.deliver(2, address(1), &mut bytes);
+            assert_eq!(generation(&cluster, 2) > 1, leap == 5_000, "leap of {leap}");
+        }
+        // Peers that missed the leaps would refuse to believe the incarnation that they led to.
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for incarnation in [900, 1_800, 1] {
+            let mut bytes = forged(2, &claim(2, MemberState::Suspect, incarnation));
+            cluster.deliver(2, address(1), &mut bytes);
+        }
+        assert!(generation(&cluster, 2) > 1);
+    }
+
+    #[test]
+    fn every_new_incarnation_is_told_to_mirrors() {
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for incarnation in [1, 4] {
+            while cluster.engine(0).poll_change().is_some() {}
+            let mut bytes = forged(0, &claim(2, MemberState::Suspect, incarnation));
+            cluster.deliver(0, address(1), &mut bytes);
+            let now = cluster.now;
+            let engine = cluster.engine(0);
+            let changed = std::iter::from_fn(|| engine.poll_change()).collect::<Vec<_>>();
+            let slot = changed.into_iter().find(|&slot| {
+                engine.member_at(slot, now).is_some_and(|member| member.address == address(2))
+            });
+            assert!(slot.is_some(), "incarnation {incarnation}");
+        }
+    }
+
+    #[test]
+    fn a_forged_source_does_not_make_a_node_answer_itself() {
+        let mut cluster = Cluster::formed(2, Role::Manager);
+        let later = cluster.now + SECOND;
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        cluster.engine(1).handle_timeout(later);
+        let size = cluster.engine(1).poll_transmit(later, &mut buffer).unwrap().size;
+        let sent = cluster.engines[&0].stats().value(Counter::DatagramsSent);
+        cluster.deliver(0, address(0), &mut buffer[..size]);
+        let stats = cluster.engines[&0].stats();
+        assert_eq!(stats.value(Counter::DroppedOwn), 1);
+        assert_eq!(stats.value(Counter::DatagramsSent), sent);
+    }
+
+    #[test]
+    fn who_left_may_come_back_with_any_generation() {
+        for generation in [9, 50, 51] {
+            let mut cluster = Cluster::new();
+            for number in 0..4 {
+                let first = Generation(if number == 3 { 50 } else { 1 });
+                cluster.start(number, Config { generation: first, ..config(number) });
+            }
+            cluster.run_until(3 * SECOND, Cluster::is_full_mesh);
+            cluster.leave(3);
+            cluster.run_for(SECOND);
+            cluster.kill(3);
+            cluster.start(3, Config { generation: Generation(generation), ..config(3) });
+            cluster.run_until(10 * SECOND, Cluster::is_full_mesh);
+        }
+    }
+
+    #[test]
+    fn two_nodes_that_know_later_runs_of_each_other_meet_again() {
+        let mut cluster = Cluster::formed(3, Role::Manager);
+        for (observer, subject) in [(0, 2), (2, 0)] {
+            let later =
+                Update { generation: Generation(40), ..claim(subject, MemberState::Alive, 0) };
+            let mut bytes = forged(observer, &later);
+            cluster.deliver(observer, address(1), &mut bytes);
+        }
+        cluster.kill(1);
+        cluster.run_until(30 * SECOND, |c| {
+            c.state(0, 2) == Some(MemberState::Alive) && c.state(2, 0) == Some(MemberState::Alive)
+        });
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_start_in_the_same_generation_is_not_taken_for_a_new_one() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        for fill in 1..=3 {
+            let now = cluster.now;
+            cluster.engine(3).set_state(now, vec![fill; 5].into()).unwrap();
+            cluster.run_for(3 * SECOND);
+        }
+        assert!((0..3).all(|n| state_of(&cluster.engines[&n], 3) == Some(&[3; 5])));
+        cluster.kill(3);
+        cluster.start(3, config(3));
+        cluster.run_for(SECOND);
+        let now = cluster.now;
+        cluster.engine(3).set_state(now, vec![9; 5].into()).unwrap();
+        cluster.run_until(20 * SECOND, |c| {
+            c.is_full_mesh() && (0..3).all(|n| state_of(&c.engines[&n], 3) == Some(&[9; 5]))
+        });
+    }
+
+    #[test]
+    fn hearsay_of_a_peer_that_nobody_heard_is_not_passed_on() {
+        let mut cluster = Cluster::formed(4, Role::Manager);
+        let mut stranger = Engine::new(config(9), 1, cluster.now).unwrap();
+        stranger.join(cluster.now, &[address(0)]).unwrap();
+        stranger.handle_timeout(cluster.now);
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        let size = stranger.poll_transmit(cluster.now, &mut buffer).unwrap().size;
+        cluster.deliver(0, address(9), &mut buffer[..size]);
+        cluster.run_for(40 * SECOND);
+        assert_eq!(cluster.state(0, 9), Some(MemberState::Unconfirmed));
+        assert!((1..4).all(|observer| cluster.state(observer, 9).is_none()));
+        cluster.run_for(100 * SECOND);
+        assert_eq!(cluster.state(0, 9), None);
+    }
+
+    #[test]
+    fn a_peer_asked_in_vain_is_asked_again_when_others_hear_it() {
+        for role in Role::ALL {
+            let mut cluster = Cluster::new();
+            cluster.cut = vec![(address(1), address(2)), (address(2), address(1))];
+            for number in 0..3 {
+                let role = if number == 2 { role } else { Role::Gate };
+                cluster.start(number, Config { role, ..config(number) });
+            }
+            cluster.run_for(40 * SECOND);
+            assert_eq!(cluster.state(1, 2), Some(MemberState::Unconfirmed));
+            cluster.cut.clear();
+            cluster.run_until(25 * SECOND, Cluster::is_full_mesh);
+        }
     }
 
     #[test]

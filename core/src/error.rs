@@ -1,7 +1,8 @@
 //! What a caller can do wrong. A peer's bad bytes are never an error here: they are counted in
 //! [`stats`](crate::stats) and dropped.
 
-use crate::node::Address;
+use crate::jobs::JobError;
+use crate::node::{Address, Role};
 
 /// A setting that the engine cannot run with. Nothing was started.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -55,6 +56,35 @@ pub enum CommandError {
     /// More seeds than the engine keeps.
     #[error("too many seeds, at most 64 are kept")]
     SeedCount,
+    /// The state is larger than the cluster accepts.
+    #[error("the state has {size} bytes, at most {size_max} are allowed (state_size_max)")]
+    StateSize {
+        /// Its size in bytes.
+        size: usize,
+        /// The configured limit in bytes.
+        size_max: usize,
+    },
+    /// The broadcast does not fit into a datagram.
+    #[error("the broadcast has {size} bytes, at most 1024 are allowed")]
+    BroadcastSize {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// Too many broadcasts are under way; try again when some have spread.
+    #[error("256 broadcasts are under way, try again later")]
+    BroadcastQueueFull,
+    /// Too many members are accused, in this job or in all; end jobs that are over with `forget_job`.
+    #[error("too many members are accused in jobs, at most 1000 in one and 50000 in all")]
+    JobSuspicionsFull,
+    /// The node has another role than this is for.
+    #[error("only a {needed} can do this")]
+    Role {
+        /// The role it takes.
+        needed: Role,
+    },
+    /// The job cannot be tracked.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// The new key ring is not usable.
     #[error("the key ring is not usable: {0}")]
     KeyRing(#[from] ConfigError),

@@ -1,10 +1,14 @@
 //! What the engine tells its host.
 
+use bytes::Bytes;
+
+use crate::id::JobId;
+use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::time::{Duration, Instant};
 
 /// Something the host may want to know. Taken with [`Engine::poll_event`](crate::Engine::poll_event).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// A member is new, changed its state, or came back as a new generation.
@@ -23,6 +27,35 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// A member's host changed the state that it attaches to its node.
+    State {
+        /// The member.
+        address: Address,
+        /// Its new state, whole.
+        state: Bytes,
+        /// When it was complete here.
+        at: Instant,
+    },
+    /// A member's host sent bytes to everybody. Each broadcast is delivered once; order is not kept.
+    Broadcast {
+        /// The member.
+        source: Address,
+        /// Its bytes.
+        payload: Bytes,
+        /// When they came.
+        at: Instant,
+    },
+    /// A member does not serve a job, although its machine may be well (AD-30).
+    JobMemberDead {
+        /// The job.
+        job: JobId,
+        /// The member that the job should do without.
+        address: Address,
+        /// When.
+        at: Instant,
+    },
+    /// A job timed out, got stuck or changed hands.
+    Job(JobEvent),
     /// Peers said that this node failed, and it told them otherwise.
     Refuted {
         /// The incarnation that refutes.

@@ -8,12 +8,14 @@ mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod id;
 #[cfg(unix)]
 pub mod io;
 pub mod jobs;
 mod membership;
 pub mod node;
 pub mod random;
+pub mod routing;
 pub mod stats;
 #[cfg(test)]
 mod testing;
@@ -23,9 +25,10 @@ pub mod wire;
 
 pub use config::{Config, Secret};
 pub use coordinate::{Coordinate, Rtt};
-pub use engine::{Engine, Member, Transmit};
+pub use engine::{Engine, JobStanding, Member, Transmit};
 pub use error::{CommandError, ConfigError};
 pub use events::{Event, MemberEvent};
+pub use id::{JobId, WorkerId, WorkflowId};
 pub use node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 pub use stats::{Counter, Stats};
 pub use time::{Duration, Instant};

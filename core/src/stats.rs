@@ -72,6 +72,12 @@ counters! {
     SuspicionsExpired, "suspicions_expired", "Suspicions that ended with the member dead.";
     Refutations, "refutations", "Times this node refuted news of its own failure.";
 
+    StatesDeferred, "states_deferred", "Readings of a member's state put off because too many were under way.";
+    StatesRefused, "states_refused", "States of members larger than allowed or not as large as told.";
+    BroadcastsRepeated, "broadcasts_repeated", "Broadcasts received again.";
+    BroadcastsRefused, "broadcasts_refused", "Broadcasts of this node or of runs not known here.";
+    BroadcastsNotRelayed, "broadcasts_not_relayed", "Broadcasts delivered but not passed on because the queue was full.";
+
     Stalls, "stalls", "Times this node was not run for so long that it began its observations anew.";
 
     DroppedTransmits, "dropped_transmits", "Datagrams not sent because the queue was full.";

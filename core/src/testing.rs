@@ -59,7 +59,8 @@ impl Cluster {
     }
 
     pub fn start(&mut self, number: u16, config: Config) {
-        let seed = u64::from(number) + 100 * config.generation.0;
+        // Never the same twice, as two runs of a node never have the same session.
+        let seed = u64::from(number) + 100 * config.generation.0 + (self.sent << 20);
         let mut engine = Engine::new(config, seed, self.now).unwrap();
         if number > 0 {
             engine.join(self.now, &[address(0)]).unwrap();
@@ -158,7 +159,8 @@ impl Cluster {
         }
     }
 
-    fn drain(&mut self, number: u16) {
+    /// Takes what an input brought about.
+    pub fn drain(&mut self, number: u16) {
         let (now, source) = (self.now, address(number));
         let mut buffer = [0; DATAGRAM_SIZE_MAX];
         while let Some(transmit) = self.engine(number).poll_transmit(now, &mut buffer) {

@@ -46,6 +46,9 @@ struct Packet {
     size: usize,
 }
 
+/// A report as a gate received it: when, under which leadership, and its number.
+pub type Heard = (Instant, FenceToken, u32);
+
 pub struct Network {
     pub now: Instant,
     pub hosts: Vec<Host>,
@@ -58,7 +61,7 @@ pub struct Network {
     pub delivered: BTreeMap<&'static str, usize>,
     /// When each gate got news of a job from each datacenter, since it started, with fence and
     /// number.
-    pub heard: BTreeMap<(usize, JobId, DatacenterName), Vec<(Instant, FenceToken, u32)>>,
+    pub heard: BTreeMap<(usize, JobId, DatacenterName), Vec<Heard>>,
     in_flight: BTreeMap<(Instant, u64), Packet>,
     sent: u64,
     blocked: Vec<(usize, usize)>,

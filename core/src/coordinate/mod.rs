@@ -1,93 +1,129 @@
 //! Network coordinates: where nodes are in a latency space, so that a round trip can be predicted.
 //!
 //! Every node places itself by the round trips it measures (Vivaldi: Dabek, Cox, Kaashoek and Morris,
-//! SIGCOMM 2004) and tells its coordinate with every probe and ack (AD-35). The prediction for a pair is the
-//! Euclidean distance of their vectors plus both heights, corrected by both adjustments. A measured
-//! round trip, where there is a recent one, wins over the prediction.
+//! SIGCOMM 2004) and tells its coordinate with every probe and ack (AD-35). The prediction for a
+//! pair is the Euclidean distance of their vectors, plus both heights, plus both adjustments. A
+//! measured round trip, where there is a recent one, wins over the prediction.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | every constant, its range, and the two profiles |
+//! | `vivaldi` | the node's own place and how samples move it |
+//! | `springs` | the remembered samples that it relaxes against |
+//! | `lanes` | eight peers at a time: the arithmetic that runs wide |
+//! | [`table`] | what is known of every peer, by member slot |
+//! | [`filter`] | one round trip out of several noisy ones |
+//! | [`guard`] | what is believed of a peer, and how far |
+//! | [`quality`] | upper bounds, trust and convergence |
+//! | [`tracker`] | all of it behind one door |
+//! | [`hyperscale`] | the arithmetic of the Python node, for comparison and mixed clusters |
 //!
 //! Nothing here reads a clock or calls a library function on floats: state is computed with
 //! `+ - * /` and square roots, which round the same way on every machine.
 
+pub mod config;
+pub mod filter;
+pub mod guard;
+pub mod hyperscale;
+mod lanes;
+pub mod quality;
+mod springs;
+pub mod table;
 pub mod tracker;
-pub mod vivaldi;
+mod vivaldi;
 
-pub use tracker::Tracker;
-pub use vivaldi::VivaldiConfig;
+pub use config::{Profile, VivaldiConfig};
+pub use guard::Refusal;
+pub use quality::Rtt;
+pub use tracker::{Metrics, Snapshot, Tracker};
 
 /// Euclidean dimensions of a coordinate.
 pub const DIMENSIONS: usize = 8;
+/// The largest magnitude of one Euclidean component, of a height and of an adjustment, in seconds.
+/// No two hosts on Earth are 10 s apart, so a coordinate beyond this is a mistake or a lie.
+pub const COMPONENT_SECONDS_MAX: f64 = 10.0;
 /// The longest round trip that is believed, in seconds.
 pub const ROUND_TRIP_SECONDS_MAX: f64 = 10.0;
-/// The largest magnitude of one Euclidean component that is believed, in seconds.
-pub const COMPONENT_SECONDS_MAX: f64 = 10.0;
-/// The largest magnitude of a height or an adjustment that is believed, in seconds.
-pub const HEIGHT_SECONDS_MAX: f64 = 10.0;
 /// The largest relative error, which a node also starts with.
 pub const ERROR_MAX: f64 = 1.5;
+/// A prediction is never less than this share of the Euclidean distance, however far the adjustments
+/// would shorten it: otherwise the pair whose adjustments happen to cancel its distance would look
+/// like the nearest of all. All nodes must agree on it, so it is no setting.
+pub const EUCLIDEAN_SHARE_MIN: f64 = 0.4;
+/// The shortest prediction, in seconds.
+pub const PREDICTION_SECONDS_MIN: f64 = 1e-6;
 
 /// A place in the latency space. All fields are in seconds but `error`, which is relative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coordinate {
     /// The Euclidean part; each component within [`COMPONENT_SECONDS_MAX`] of zero.
     pub vector: [f64; DIMENSIONS],
-    /// The access link, paid by every path; 0 to [`HEIGHT_SECONDS_MAX`].
+    /// The access link, paid by every path; 0 to [`COMPONENT_SECONDS_MAX`].
     pub height: f64,
-    /// A read-side correction of the prediction; within [`HEIGHT_SECONDS_MAX`] of zero.
+    /// A correction of every prediction from here, for a node whose paths are shorter than the space
+    /// can show; within [`COMPONENT_SECONDS_MAX`] of zero, in the default profile never positive.
     pub adjustment: f64,
-    /// How wrong predictions from here are, relative to the round trip; in (0, 1.5].
+    /// How wrong predictions from here are, relative to the round trip; in (0, 1.5]. The profile
+    /// `hyperscale` puts an absolute error in seconds here, in (0, 10].
     pub error: f64,
 }
 
 impl Coordinate {
+    /// Takes a coordinate from a format that does not fix the number of dimensions.
+    ///
+    /// # Errors
+    /// [`Refusal::Dimension`] for another number of dimensions than [`DIMENSIONS`].
+    pub fn from_parts(
+        vector: &[f64],
+        height: f64,
+        adjustment: f64,
+        error: f64,
+    ) -> Result<Coordinate, Refusal> {
+        let vector = vector.try_into().map_err(|_| Refusal::Dimension)?;
+        Ok(Coordinate { vector, height, adjustment, error })
+    }
+
     /// Whether every field is finite and inside its range. Nothing else may enter a computation.
     pub fn is_valid(&self) -> bool {
-        // A NaN is in no range, so each comparison is written the way that refuses it.
-        let inside = |value: f64, limit: f64| (-limit..=limit).contains(&value);
-        self.vector.iter().all(|&component| inside(component, COMPONENT_SECONDS_MAX))
-            && (0.0..=HEIGHT_SECONDS_MAX).contains(&self.height)
-            && inside(self.adjustment, HEIGHT_SECONDS_MAX)
-            && self.error > 0.0
-            && self.error <= ERROR_MAX
-    }
-
-    /// The Euclidean distance plus both heights, in seconds.
-    pub fn raw_distance(&self, other: &Coordinate) -> f64 {
-        self.euclidean_distance(other) + self.height + other.height
-    }
-
-    /// The predicted round trip, in seconds. The adjustments count only while they leave it positive.
-    pub fn distance(&self, other: &Coordinate) -> f64 {
-        let raw = self.raw_distance(other);
-        let adjusted = raw + self.adjustment + other.adjustment;
-        if adjusted > 0.0 { adjusted } else { raw }
+        guard::is_coordinate_valid(self, ERROR_MAX)
     }
 
     /// The length of the difference of the vectors, in seconds.
     pub fn euclidean_distance(&self, other: &Coordinate) -> f64 {
-        let mut sum = 0.0;
-        for (own, peer) in self.vector.iter().zip(&other.vector) {
-            sum += (own - peer) * (own - peer);
-        }
-        sum.sqrt()
+        length(&std::array::from_fn(|d| self.vector[d] - other.vector[d]))
+    }
+
+    /// Height and adjustment together: what this end adds to every prediction, in seconds.
+    pub fn offset(&self) -> f64 {
+        self.height + self.adjustment
+    }
+
+    /// The predicted round trip, in seconds; never below [`PREDICTION_SECONDS_MIN`].
+    pub fn distance(&self, other: &Coordinate) -> f64 {
+        let euclidean = self.euclidean_distance(other);
+        let adjusted = euclidean + (self.offset() + other.offset());
+        greater(greater(adjusted, EUCLIDEAN_SHARE_MIN * euclidean), PREDICTION_SECONDS_MIN)
     }
 }
 
-/// What is known about the round trip to a peer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rtt {
-    /// The best estimate, in milliseconds.
-    pub ms: f64,
-    /// A bound that the round trip rarely exceeds, in milliseconds.
-    pub upper_ms: f64,
-    /// How much to trust it, from 0 (a guess) to 1 (measured, fresh, consistent).
-    pub quality: f64,
+/// The Euclidean length. Added up in pairs, which is exact enough and does not make each addition wait
+/// for the one before.
+fn length(vector: &[f64; DIMENSIONS]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = vector.map(|component| component * component);
+    (((a + b) + (c + d)) + ((e + f) + (g + h))).sqrt()
 }
 
-/// Why a coordinate or a round trip of a peer was not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// A field is not finite or outside its range.
-    Coordinate,
-    /// The round trip is zero, negative or longer than any network's.
-    RoundTrip,
+/// The greater of two numbers that are not NaN: one instruction, where `f64::max` takes several.
+#[inline(always)]
+fn greater(left: f64, right: f64) -> f64 {
+    if left > right { left } else { right }
 }
+
+/// The smaller of two numbers that are not NaN.
+#[inline(always)]
+fn smaller(left: f64, right: f64) -> f64 {
+    if left < right { left } else { right }
+}
+
+#[cfg(test)]
+mod tests;

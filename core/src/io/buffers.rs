@@ -1,12 +1,12 @@
 //! Memory that datagrams lie in: the kernel's on the way in, the engine's on the way out.
 //!
-//! [`SendSlots`] are fixed in number and place. A slot is free, or queued in the order of sending, or
-//! (io_uring only) in flight. A datagram is written into its slot once and stays there until the kernel has it.
-//! Consecutive datagrams of one size to one peer go as one message that the kernel cuts into
-//! segments (`UDP_SEGMENT`), which costs a fraction of sending each.
+//! [`SendSlots`] are fixed in number and place. A slot is free, or queued in the order of sending,
+//! or (io_uring only) in flight. A datagram is written into its slot once and stays there until the
+//! kernel has it. Consecutive datagrams of one size to one peer go as one message that the kernel
+//! cuts into segments (`UDP_SEGMENT`), which costs a fraction of sending each.
 //!
-//! [`ReceiveRing`] is the memory of io_uring's multishot receives: buffers that the kernel takes from a ring in
-//! turn and fills with address, control messages and datagram.
+//! [`ReceiveRing`] is the memory of io_uring's multishot receives: buffers that the kernel takes
+//! from a ring in turn and fills with address, control messages and datagram.
 
 use io_uring::types::BufRingEntry;
 use std::alloc::Layout;
@@ -18,7 +18,8 @@ use super::socket::{Ancillary, CONTROL_SIZE, SocketName};
 use crate::config::DATAGRAM_SIZE_MAX;
 use crate::node::Address;
 
-/// Bytes offered for a received datagram: more than the largest legal one, so that a larger one shows.
+/// Bytes offered for a received datagram: more than the largest legal one, so that a larger one
+/// shows.
 pub(super) const RECEIVE_SIZE: usize = DATAGRAM_SIZE_MAX + 8;
 /// Datagrams that can be queued or in flight on one thread.
 pub(super) const SEND_SLOT_COUNT: usize = 256;
@@ -115,8 +116,8 @@ impl SendSlots {
         libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: size }
     }
 
-    /// How many queued datagrams, from `start` on, can go as one message: they follow each other to one
-    /// peer, and all but the last have one size, which the last does not exceed.
+    /// How many queued datagrams, from `start` on, can go as one message: they follow each other to
+    /// one peer, and all but the last have one size, which the last does not exceed.
     pub(super) fn run_length(&self, start: usize) -> usize {
         let first = self.addressed(self.queued[start]);
         if !self.segmentation || first.size == 0 {
@@ -165,8 +166,8 @@ impl SegmentControl {
     }
 }
 
-/// Whether an error of a segmented message may be about segmentation itself: no checksum offload on the
-/// way, or a path narrower than one segment. Such a message is sent again piece by piece.
+/// Whether an error of a segmented message may be about segmentation itself: no checksum offload on
+/// the way, or a path narrower than one segment. Such a message is sent again piece by piece.
 pub(super) fn is_about_segmentation(error: i32) -> bool {
     matches!(
         error,
@@ -181,10 +182,11 @@ pub(super) struct Received<'a> {
     pub(super) bytes: &'a mut [u8],
 }
 
-/// Buffers that the kernel fills with received datagrams, and the ring in which they are offered to it.
+/// Buffers that the kernel fills with received datagrams, and the ring in which they are offered to
+/// it.
 ///
-/// The kernel writes to the buffers that it has; this side touches a buffer only between the completion that
-/// names it and [`ReceiveRing::give_back`].
+/// The kernel writes to the buffers that it has; this side touches a buffer only between the
+/// completion that names it and [`ReceiveRing::give_back`].
 #[derive(Debug)]
 pub(super) struct ReceiveRing {
     /// `COUNT` ring entries, a page, and behind them as many buffers.
@@ -202,7 +204,8 @@ impl ReceiveRing {
     pub(super) const GROUP: u16 = 0;
     const ENTRIES_SIZE: usize = Self::COUNT as usize * size_of::<BufRingEntry>();
     const BUFFER_SIZE: usize = 1_536;
-    /// Four numbers that the kernel writes in front: the sizes of name, control and datagram, and flags.
+    /// Four numbers that the kernel writes in front: the sizes of name, control and datagram, and
+    /// flags.
     const PREFIX_SIZE: usize = 16;
     const NAME_AT: usize = Self::PREFIX_SIZE;
     const CONTROL_AT: usize = Self::NAME_AT + SocketName::CAPACITY;
@@ -218,7 +221,7 @@ impl ReceiveRing {
     /// Buffers that are all offered to the kernel, once it knows of the ring.
     pub(super) fn new() -> ReceiveRing {
         const { assert!(Self::BUFFER_SIZE - Self::BYTES_AT >= RECEIVE_SIZE) };
-        const { assert!(Self::COUNT.is_power_of_two() && Self::ENTRIES_SIZE.is_multiple_of(4_096)) };
+        const { assert!(Self::COUNT.is_power_of_two(), "the kernel masks ring positions") };
         // SAFETY: the layout is not empty.
         let memory = unsafe { std::alloc::alloc_zeroed(Self::LAYOUT) };
         let Some(memory) = NonNull::new(memory) else {
@@ -255,8 +258,9 @@ impl ReceiveRing {
         let address = self.buffer(buffer) as u64;
         let entries = self.memory.as_ptr().cast::<BufRingEntry>();
         let index = usize::from(self.tail % Self::COUNT);
-        // SAFETY: the index is inside the ring, and the kernel does not read an entry before the tail
-        // has passed it. Only the fields are written: the tail itself lies in the rest of the first entry.
+        // SAFETY: the index is inside the ring, and the kernel does not read an entry before the
+        // tail has passed it. Only the fields are written: the tail itself lies in the rest of the
+        // first entry.
         unsafe {
             let entry = &mut *entries.add(index);
             entry.set_addr(address);
@@ -270,10 +274,12 @@ impl ReceiveRing {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// What the kernel put into a buffer that it named in a completion and that was not given back yet.
+    /// What the kernel put into a buffer that it named in a completion and that was not given back
+    /// yet.
     pub(super) fn datagram(&mut self, buffer: u16) -> Received<'_> {
         let start = self.buffer(buffer);
-        // SAFETY: the buffer has this size and is this side's until it is given back, which needs `self`.
+        // SAFETY: the buffer has this size and is this side's until it is given back, which needs
+        // `self`.
         let whole = unsafe { std::slice::from_raw_parts_mut(start, Self::BUFFER_SIZE) };
         let (ahead, bytes) = whole.split_at_mut(Self::BYTES_AT);
         let size = |at: usize| u32::from_ne_bytes(ahead[at..at + 4].try_into().unwrap()) as usize;

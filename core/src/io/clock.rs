@@ -1,10 +1,11 @@
 //! The node clock, and the way from the kernel's receive timestamps to it.
 //!
-//! Node time is `CLOCK_MONOTONIC` in nanoseconds: it never steps, and it stands still while the machine
-//! is suspended, so that a laptop that wakes up does not take every peer for dead. The kernel stamps
-//! datagrams with the wall clock. [`ReceiveClock`] moves such a stamp over with an offset that it samples
-//! at every wake-up, and never lets it leave the time span in which the datagram can have arrived:
-//! a wall clock that steps costs one round of precise stamps and nothing else.
+//! Node time is `CLOCK_MONOTONIC` in nanoseconds: it never steps, and it stands still while the
+//! machine is suspended, so that a laptop that wakes up does not take every peer for dead. The
+//! kernel stamps datagrams with the wall clock. [`ReceiveClock`] moves such a stamp over with an
+//! offset that it samples at every wake-up, and never lets it leave the time span in which the
+//! datagram can have arrived: a wall clock that steps costs one round of precise stamps and nothing
+//! else.
 
 use crate::time::{Duration, Instant};
 

@@ -1,10 +1,12 @@
-//! What every transport must do, run against each of them over loopback. `poll` is the oracle of `uring`.
+//! What every transport must do, run against each of them over loopback. `poll` is the oracle of
+//! `uring`.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::driver::{COMMAND_MAILBOX_CAPACITY, Command};
+use super::portable::Portable;
 use super::wake::Mailbox;
 use super::{Input, Token, Transport, clock, socket};
 use crate::config::DATAGRAM_SIZE_MAX;
@@ -92,8 +94,8 @@ fn shows_that_a_datagram_is_too_large(transport: &mut impl Transport) {
     }
 }
 
-/// More datagrams than there are slots, in runs of equal and unequal sizes to two peers: all arrive,
-/// whole and in order.
+/// More datagrams than there are slots, in runs of equal and unequal sizes to two peers: all
+/// arrive, whole and in order.
 fn carries_bursts(transport: &mut impl Transport) {
     const COUNT: u32 = 2_000;
     let source = open(transport, 0, "127.0.0.1:0");
@@ -108,7 +110,7 @@ fn carries_bursts(transport: &mut impl Transport) {
         while sent < COUNT && sent - next.iter().sum::<u32>() < 500 {
             let slot = transport.send_slot();
             let which = (sent / 7 % 2) as usize;
-            let size = if sent % 11 == 0 { 40 } else { 120 };
+            let size = if sent.is_multiple_of(11) { 40 } else { 120 };
             slot[..4].copy_from_slice(&sent.to_le_bytes());
             slot[4..size].fill(sent as u8);
             transport.send(0, Transmit { target: targets[which], size });
@@ -166,12 +168,12 @@ fn waits_no_longer_and_no_shorter_than_asked(transport: &mut impl Transport, exa
 
 fn ends_a_wait_for_a_command(transport: &mut impl Transport, commands: &Commands) {
     for _ in 0..100 {
-        assert!(commands.declare_asleep());
+        while !commands.declare_asleep() {}
         let (waker, woken) = (Arc::clone(commands), Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&woken);
         let thread = std::thread::spawn(move || {
             flag.store(true, Ordering::SeqCst);
-            waker.wake();
+            waker.prod();
         });
         let start = clock::now();
         while !woken.load(Ordering::SeqCst) {
@@ -282,7 +284,9 @@ macro_rules! conformance {
 }
 
 #[cfg(target_os = "linux")]
-conformance!(poll, |commands| crate::io::poll::Poll::new(commands).unwrap(), linux: true);
+conformance!(poll, |commands| super::super::poll::Poll::new(commands).unwrap(), linux: true);
 #[cfg(target_os = "linux")]
-conformance!(uring, |commands| crate::io::uring::Uring::new(commands).unwrap(), linux: true);
-conformance!(portable, |commands| crate::io::portable::Portable::new(commands).unwrap(), linux: false);
+conformance!(uring, |commands| super::super::uring::Uring::new(commands).unwrap(), linux: true);
+#[cfg(target_os = "linux")]
+conformance!(uring_plain, super::super::uring::Uring::new_plain, linux: true);
+conformance!(portable, |commands| Portable::new(commands).unwrap(), linux: false);

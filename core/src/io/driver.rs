@@ -1,20 +1,22 @@
 //! The loop of a node thread: it carries inputs to engines and their outputs to sockets and hosts.
 //!
-//! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers, settle.
-//! Settling a node means to publish its mirror and to hand its events over. A node that cannot be settled
-//! at once (a host that reads, a full mailbox) is settled in a later round. Its engine's own
-//! bounded queue holds the rest, and counts what it loses.
+//! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers,
+//! settle. Settling a node means to publish its mirror and to hand its events over. A node that
+//! cannot be settled at once (a host that reads, a full mailbox) is settled in a later round. Its
+//! engine's own bounded queue holds the rest, and counts what it loses.
 //!
 //! An event is handed over only after the mirror shows its effect, so a host that sees an event and
 //! then asks for the member gets an answer at least as new.
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::SyncSender;
 
 use super::clock::{self, ReceiveClock};
 use super::view::View;
-use super::wake::Mailbox;
+use super::wake::{Mailbox, Signal};
 use super::{Input, Token, Transport};
 use crate::engine::Engine;
 use crate::events::Event;
@@ -24,6 +26,9 @@ use crate::time::{Duration, Instant};
 const ROUND_INPUTS_MAX: usize = 256;
 /// The mirror of a busy node is brought up to date this often, and before every event.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
+/// What a timer changed without an event (a counter or two) may wait for the next datagram, which
+/// often follows soon, and saves a wake-up then.
+const TIMER_PUBLISH_DELAY: Duration = Duration::from_millis(250);
 /// How soon the driver comes back to a mirror that a host is reading.
 const PUBLISH_RETRY: Duration = Duration::from_millis(1);
 /// Events that wait for the host in its mailbox. Further ones wait in the engine.
@@ -37,7 +42,7 @@ pub(super) type Task = Box<dyn FnOnce(&mut Engine, Instant) + Send>;
 /// What a host tells the thread. A reply sender that is dropped unused means that the node is gone.
 pub(super) enum Command {
     /// Take over a node.
-    Start { node: Box<Hosted>, socket: std::net::UdpSocket, reply: SyncSender<std::io::Result<()>> },
+    Start { node: Box<Hosted>, socket: UdpSocket, reply: SyncSender<io::Result<()>> },
     /// Do something with a node's engine.
     Run { id: u64, task: Task },
     /// Give a node up, and say so once its address is free.
@@ -49,10 +54,54 @@ pub(super) enum Command {
 /// What a node's hosts and its thread share.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    pub(super) events: Mailbox<Event>,
-    /// The thread has more events than fit; a host that made room wakes it.
-    pub(super) stalled: AtomicBool,
+    events: Mailbox<Event>,
+    /// The thread has more events than fit; the host that makes room wakes it.
+    stalled: AtomicBool,
     pub(super) view: View,
+}
+
+impl Outlet {
+    pub(super) fn new(view: View, event_capacity: usize) -> io::Result<Outlet> {
+        let events = Mailbox::new(event_capacity)?;
+        Ok(Outlet { events, stalled: AtomicBool::new(false), view })
+    }
+
+    /// Readable while events may wait.
+    pub(super) fn signal(&self) -> &Signal {
+        self.events.signal()
+    }
+
+    /// The thread's side: whether an event fits. When none does, the host will wake the thread.
+    fn has_room(&self) -> bool {
+        if !self.events.is_full() {
+            return true;
+        }
+        self.stalled.store(true, Ordering::Relaxed);
+        // A host that made room before it could see the flag does not wake anybody.
+        fence(Ordering::SeqCst);
+        !self.events.is_full()
+    }
+
+    /// The host's side: the next event, and whether the thread waits for room and is to be woken.
+    pub(super) fn take(&self) -> (Option<Event>, bool) {
+        let event = self.events.pop_or_sleep();
+        if event.is_none() || !self.events.is_half_empty() {
+            return (event, false);
+        }
+        // Pairs with the fence in `has_room`: either side sees what the other did before.
+        fence(Ordering::SeqCst);
+        let is_stalled = self.stalled.load(Ordering::Relaxed);
+        (event, is_stalled && self.stalled.swap(false, Ordering::SeqCst))
+    }
+}
+
+/// Tells hosts that the thread has ended, however it ended.
+pub(super) struct RunningGuard(pub(super) Arc<AtomicBool>);
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// A node as its thread sees it.
@@ -62,9 +111,9 @@ pub(super) struct Hosted {
     outlet: Arc<Outlet>,
     /// An event taken from the engine that was not handed over yet.
     held: Option<Event>,
-    /// The mirror is older than the engine.
-    unpublished: bool,
     published_at: Instant,
+    /// When the mirror is to be brought up to date; never while it is.
+    publish_due: Instant,
     /// Listed for settling.
     listed: bool,
     closing: Option<SyncSender<()>>,
@@ -77,8 +126,8 @@ impl Hosted {
             engine,
             outlet,
             held: None,
-            unpublished: true,
             published_at: Instant::ZERO,
+            publish_due: Instant::ZERO,
             listed: false,
             closing: None,
         }
@@ -94,30 +143,26 @@ impl Hosted {
     /// Brings the node to rest as far as it goes now. `true` when nothing is left to do.
     fn settle(&mut self, transport: &mut impl Transport, token: Token, now: Instant) -> bool {
         self.held = self.held.take().or_else(|| self.engine.poll_event());
-        let deliverable = self.held.is_some() && !self.outlet.events.is_full();
-        if deliverable || (self.unpublished && now >= self.published_at + PUBLISH_INTERVAL) {
+        let deliverable = self.held.is_some() && self.outlet.has_room();
+        if deliverable || now >= self.publish_due {
             let faults = transport.faults(token);
-            let published = self.outlet.view.try_publish(&mut self.engine, &faults, now);
-            self.unpublished = !published;
-            if published {
-                self.published_at = now;
+            if self.outlet.view.try_publish(&mut self.engine, &faults, now) {
+                (self.published_at, self.publish_due) = (now, Instant::MAX);
+            } else {
+                self.publish_due = now;
             }
         }
-        if self.held.is_some() && !self.unpublished {
+        if deliverable && self.publish_due == Instant::MAX {
             self.hand_over_events();
         }
-        !self.unpublished && self.held.is_none()
+        self.publish_due == Instant::MAX && self.held.is_none()
     }
 
     /// Moves events to the host until there are no more or its mailbox is full.
     fn hand_over_events(&mut self) {
         while let Some(event) = self.held.take().or_else(|| self.engine.poll_event()) {
-            let Err(event) = self.outlet.events.push(event) else { continue };
-            self.held = Some(event);
-            self.outlet.stalled.store(true, Ordering::Relaxed);
-            // The host that made room before it could see the flag will not wake this thread.
-            fence(Ordering::SeqCst);
-            if self.outlet.events.is_full() {
+            self.held = self.outlet.events.push(event).err();
+            if self.held.is_some() && !self.outlet.has_room() {
                 return;
             }
         }
@@ -126,16 +171,22 @@ impl Hosted {
     /// When the node needs a round even if nothing comes in.
     fn deadline(&self, now: Instant) -> Instant {
         let timeout = self.engine.poll_timeout().unwrap_or(Instant::MAX);
-        if !self.unpublished {
-            return timeout;
-        }
-        // Never before the next millisecond: this round has tried already.
-        timeout.min((self.published_at + PUBLISH_INTERVAL).max(now + PUBLISH_RETRY))
+        // What is due now was tried in this round already.
+        timeout.min(self.publish_due.max(now + PUBLISH_RETRY))
+    }
+}
+
+impl Drop for Hosted {
+    /// Wakes a host that waits for events: there will be none.
+    fn drop(&mut self) {
+        self.outlet.signal().raise();
     }
 }
 
 /// One node thread: its transport, its nodes and the commands of their hosts.
 pub(super) struct Driver<T: Transport> {
+    // First, so that a host that is woken by the end of its node finds the thread ended.
+    _running: RunningGuard,
     transport: T,
     commands: Arc<Mailbox<Command>>,
     /// Nodes by token, with their next deadlines beside them so that a round scans few cache lines.
@@ -148,8 +199,13 @@ pub(super) struct Driver<T: Transport> {
 }
 
 impl<T: Transport> Driver<T> {
-    pub(super) fn new(transport: T, commands: Arc<Mailbox<Command>>) -> Driver<T> {
+    pub(super) fn new(
+        transport: T,
+        commands: Arc<Mailbox<Command>>,
+        running: RunningGuard,
+    ) -> Driver<T> {
         Driver {
+            _running: running,
             transport,
             commands,
             nodes: Vec::new(),
@@ -226,7 +282,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn start(&mut self, mut node: Box<Hosted>, socket: std::net::UdpSocket) -> std::io::Result<()> {
+    fn start(&mut self, mut node: Box<Hosted>, socket: UdpSocket) -> io::Result<()> {
         let free = self.nodes.iter().position(Option::is_none);
         let index = free.unwrap_or(self.nodes.len());
         self.transport.open(index as Token, socket)?;
@@ -252,11 +308,12 @@ impl<T: Transport> Driver<T> {
 
     /// Drops a node whose socket is closed.
     fn forget(&mut self, token: Token) {
-        let node = self.nodes[token as usize].take().expect("closed once");
+        let mut node = self.nodes[token as usize].take().expect("closed once");
         self.deadlines[token as usize] = Instant::MAX;
-        if let Some(reply) = node.closing {
-            let _ = reply.send(());
-        }
+        let reply = node.closing.take();
+        // The host that waits for the answer finds everything given back.
+        drop(node);
+        let _ = reply.map(|reply| reply.send(()));
     }
 
     fn fire_timers(&mut self) {
@@ -269,7 +326,7 @@ impl<T: Transport> Driver<T> {
             if node.engine.poll_timeout().is_some_and(|timeout| timeout <= now) {
                 node.engine.handle_timeout(now);
                 node.transmit(&mut self.transport, index as Token, now);
-                node.unpublished = true;
+                node.publish_due = node.publish_due.min(now + TIMER_PUBLISH_DELAY);
             }
             self.list(index as Token);
         }
@@ -278,7 +335,7 @@ impl<T: Transport> Driver<T> {
     /// Notes that a node's engine had an input.
     fn touch(&mut self, token: Token) {
         if let Some(node) = &mut self.nodes[token as usize] {
-            node.unpublished = true;
+            node.publish_due = node.publish_due.min(node.published_at + PUBLISH_INTERVAL);
         }
         self.list(token);
     }
@@ -304,5 +361,127 @@ impl<T: Transport> Driver<T> {
             deadlines[index] = node.deadline(now);
             node.listed
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Transmit;
+    use crate::io::Faults;
+    use crate::testing::{address, config};
+    use std::sync::mpsc::sync_channel;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// As many as an engine keeps.
+    const EVENTS: usize = 4_096;
+
+    /// A network on which nothing ever arrives, so that only hosts wake the thread.
+    struct Silence {
+        commands: Arc<Mailbox<Command>>,
+        closed: Vec<Token>,
+        slot: [u8; crate::config::DATAGRAM_SIZE_MAX],
+    }
+
+    impl Transport for Silence {
+        fn open(&mut self, _: Token, _: UdpSocket) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn close(&mut self, token: Token) {
+            self.closed.push(token);
+        }
+
+        fn wait(&mut self, timeout: Option<Duration>) {
+            if self.closed.is_empty() {
+                self.commands.signal().wait(timeout.unwrap_or(PATIENCE));
+                self.commands.signal().clear();
+            }
+        }
+
+        fn receive(&mut self) -> Option<Input<'_>> {
+            self.closed.pop().map(|token| Input::Closed { token })
+        }
+
+        fn send_slot(&mut self) -> &mut [u8] {
+            &mut self.slot
+        }
+
+        fn send(&mut self, _: Token, _: Transmit) {}
+
+        fn faults(&self, _: Token) -> Faults {
+            Faults::default()
+        }
+    }
+
+    /// Makes an engine try to join in vain until it has complained `count` times at least, and
+    /// leaves it with no deadline within the next minutes.
+    fn complain(engine: &mut Engine, mut now: Instant, count: usize) {
+        let drain = |engine: &mut Engine, now| {
+            let mut slot = [0; crate::config::DATAGRAM_SIZE_MAX];
+            while engine.poll_transmit(now, &mut slot).is_some() {}
+        };
+        for _ in 0..count {
+            engine.join(now, &[address(1)]).unwrap();
+            drain(engine, now);
+            for _ in 0..8 {
+                now += Duration::from_secs(60);
+                engine.handle_timeout(now);
+                drain(engine, now);
+            }
+        }
+    }
+
+    /// A host that takes events one by one, far more of them than its mailbox holds, while nothing
+    /// but the host itself wakes the thread: a wake-up that is lost shows as a wait without end.
+    #[test]
+    fn a_slow_host_gets_every_event_without_delay() {
+        let commands = Arc::new(Mailbox::new(COMMAND_MAILBOX_CAPACITY).unwrap());
+        let running = RunningGuard(Arc::new(AtomicBool::new(true)));
+        let mailbox = Arc::clone(&commands);
+        let thread = std::thread::spawn(move || {
+            let slot = [0; crate::config::DATAGRAM_SIZE_MAX];
+            let transport = Silence { commands: Arc::clone(&mailbox), closed: Vec::new(), slot };
+            Driver::new(transport, mailbox, running).run();
+        });
+        let tell = |command| assert!(commands.push(command).is_ok());
+
+        let now = clock::now();
+        let mut engine = Engine::new(config(0), 1, now).unwrap();
+        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now), 2).unwrap());
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (reply, answer) = sync_channel(1);
+        let node = Box::new(Hosted::new(7, engine, Arc::clone(&outlet)));
+        tell(Command::Start { node, socket, reply });
+        answer.recv_timeout(PATIENCE).unwrap().unwrap();
+
+        let (told, answer) = sync_channel(1);
+        let task = Box::new(move |engine: &mut Engine, now| {
+            complain(engine, now, EVENTS);
+            told.send(()).unwrap();
+        });
+        tell(Command::Run { id: 7, task });
+        answer.recv_timeout(PATIENCE).unwrap();
+
+        let mut taken = 0;
+        while taken < EVENTS {
+            let (event, made_room) = outlet.take();
+            if made_room {
+                commands.prod();
+            }
+            if event.is_some() {
+                taken += 1;
+                continue;
+            }
+            let start = clock::now();
+            outlet.signal().wait(PATIENCE / 2);
+            assert!(clock::now() - start < PATIENCE / 4, "no more events after {taken}");
+        }
+
+        let (reply, answer) = sync_channel(1);
+        tell(Command::Stop { id: 7, reply });
+        answer.recv_timeout(PATIENCE).unwrap();
+        tell(Command::Finish);
+        thread.join().unwrap();
     }
 }

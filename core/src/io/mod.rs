@@ -1,13 +1,14 @@
 //! Running nodes: an [`Engine`](crate::Engine) and a UDP socket on a thread.
 //!
-//! One thread runs any number of nodes over one [`Transport`], in rounds: wait for datagrams, a deadline
-//! or a command; hand every input to its engine; write what the engines answer into send slots; publish
-//! what hosts read. Two transports do the same work: `uring` (one io_uring with a multishot receive per
-//! socket) and `poll` (epoll with batched receive and send calls). `poll` is also what remains where io_uring is
-//! forbidden, as under Docker's default seccomp profile. Other systems than Linux get a plain one.
+//! One thread runs any number of nodes over one transport, in rounds: wait for datagrams, a
+//! deadline or a command; hand every input to its engine; write what the engines answer into send
+//! slots; publish what hosts read. Two transports do the same work: `uring` (one io_uring with a
+//! multishot receive per socket) and `poll` (epoll with batched receive and send calls). `poll` is
+//! also what remains where io_uring is forbidden, as under Docker's default seccomp profile. Other
+//! systems than Linux get a plain one.
 //!
-//! Everything else in the crate is a pure function of its inputs. Clocks, system randomness, threads
-//! and unsafe code are here.
+//! Everything else in the crate is a pure function of its inputs. Clocks, system randomness,
+//! threads and unsafe code are here.
 #![allow(unsafe_code)]
 
 #[cfg(target_os = "linux")]
@@ -41,7 +42,8 @@ use crate::time::Duration;
 pub use error::{NodeError, StartError};
 pub use node::{Node, NodeOptions, NodeThread};
 
-/// What a host asks for. [`BackendChoice::Auto`] takes [`Backend::Uring`] where the system allows it.
+/// What a host asks for. [`BackendChoice::Auto`] takes [`Backend::Uring`] where the system allows
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
     /// The best that works here.
@@ -108,8 +110,8 @@ enum Input<'a> {
         source: Address,
         /// When it arrived by the wall clock, in nanoseconds since 1970, if the kernel said.
         stamp: Option<u64>,
-        /// Its bytes. More than [`DATAGRAM_SIZE_MAX`](crate::config::DATAGRAM_SIZE_MAX) of them mean that it
-        /// was too large, and that the rest is cut off.
+        /// Its bytes. More than [`DATAGRAM_SIZE_MAX`](crate::config::DATAGRAM_SIZE_MAX) of them
+        /// mean that it was too large, and that the rest is cut off.
         bytes: &'a mut [u8],
     },
     /// The last trace of a socket is gone: its address is free again.
@@ -130,9 +132,9 @@ trait Transport {
     /// The next input, `None` when another wait is due. Takes back the buffer of the one before.
     fn receive(&mut self) -> Option<Input<'_>>;
 
-    /// Room for one datagram of [`DATAGRAM_SIZE_MAX`](crate::config::DATAGRAM_SIZE_MAX) bytes. When all is
-    /// taken, what is queued is sent at once, and what no socket takes then is lost and counted, oldest
-    /// first: an engine can always be drained.
+    /// Room for one datagram of [`DATAGRAM_SIZE_MAX`](crate::config::DATAGRAM_SIZE_MAX) bytes. When
+    /// all is taken, what is queued is sent at once, and what no socket takes then is lost and
+    /// counted, oldest first: an engine can always be drained.
     fn send_slot(&mut self) -> &mut [u8];
 
     /// Queues the datagram that was written into the last [`Transport::send_slot`].

@@ -1,19 +1,20 @@
 //! A running node and its thread, as the host sees them.
 //!
-//! [`Node::start`] runs a node on a thread of its own; [`NodeThread`] runs many on one. Commands travel to the
-//! thread and come back with its answer, which takes well under a millisecond. Reads come from a
-//! mirror and never make the engine wait. Events come from a mailbox with a file descriptor that any
-//! event loop can watch.
+//! [`Node::start`] runs a node on a thread of its own; [`NodeThread`] runs many on one. Commands
+//! travel to the thread and come back with its answer, which takes well under a millisecond. Reads
+//! come from a mirror and never make the engine wait. Events come from a mailbox with a file
+//! descriptor that any event loop can watch.
 
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::driver::{
-    COMMAND_MAILBOX_CAPACITY, Command, Driver, EVENT_MAILBOX_CAPACITY, Hosted, Outlet,
+    COMMAND_MAILBOX_CAPACITY, Command, Driver, EVENT_MAILBOX_CAPACITY, Hosted, Outlet, RunningGuard,
 };
 use super::error::{NodeError, StartError};
 use super::view::View;
@@ -24,6 +25,11 @@ use crate::coordinate::{Coordinate, Rtt};
 use crate::engine::{Engine, Member};
 use crate::error::CommandError;
 use crate::events::Event;
+use crate::id::{JobId, WorkerId};
+use crate::jobs::{
+    DatacenterTarget, ExtensionDenial, ExtensionGrant, ExtensionRequest, GateJobStart, JobOutcome,
+    JobSnapshot, JobStart, LeaderChange, WorkflowCounts,
+};
 use crate::node::{Address, Generation};
 use crate::stats::Stats;
 use crate::time::{Duration, Instant};
@@ -41,8 +47,8 @@ pub struct NodeOptions {
     /// How the engine behaves. What is zero in the advertised address is taken from the
     /// socket ([`Address::UNSPECIFIED`]: all of it), a generation of 0 from the wall clock.
     pub config: Config,
-    /// Members to join through, at most [`SEED_COUNT_MAX`](crate::config::SEED_COUNT_MAX). None make a
-    /// cluster of one that others may join.
+    /// Members to join through, at most [`SEED_COUNT_MAX`](crate::config::SEED_COUNT_MAX). None
+    /// make a cluster of one that others may join.
     pub join: Vec<Address>,
     /// The backend, for a node on a thread of its own.
     pub backend: BackendChoice,
@@ -53,7 +59,8 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// A node at `bind` that joins nobody, on the best backend, on any processor, seeded by the system.
+    /// A node at `bind` that joins nobody, on the best backend, on any processor, seeded by the
+    /// system.
     pub fn new(bind: SocketAddr, config: Config) -> NodeOptions {
         let (backend, cpu) = (BackendChoice::Auto, None);
         NodeOptions { bind, config, join: Vec::new(), backend, cpu, seed: None }
@@ -81,19 +88,16 @@ impl NodeThread {
     /// Starts a thread without nodes, on the given processor if there is one.
     ///
     /// # Errors
-    /// [`StartError::UringRefused`] when `backend` is [`BackendChoice::Uring`] and the system does not let it
-    /// run; [`StartError::Pin`] and [`StartError::Resources`] when the system refuses those.
+    /// [`StartError::UringRefused`] when `backend` is [`BackendChoice::Uring`] and the system does
+    /// not let it run; [`StartError::Pin`] and [`StartError::Resources`] when the system refuses
+    /// those.
     pub fn start(backend: BackendChoice, cpu: Option<usize>) -> Result<NodeThread, StartError> {
         let commands = Arc::new(Mailbox::new(COMMAND_MAILBOX_CAPACITY)?);
         let running = Arc::new(AtomicBool::new(true));
         let (report, reported) = sync_channel(1);
         let (mailbox, guard) = (Arc::clone(&commands), RunningGuard(Arc::clone(&running)));
         let builder = std::thread::Builder::new().name("shoal-node".to_owned());
-        let thread = builder.spawn(move || {
-            let guard = guard;
-            run_thread(backend, cpu, mailbox, &report);
-            drop(guard);
-        })?;
+        let thread = builder.spawn(move || run_thread(backend, cpu, mailbox, guard, &report))?;
         let (backend, refusal) = match reported.recv() {
             Ok(started) => started?,
             Err(_) => return Err(StartError::Stopped),
@@ -126,21 +130,13 @@ impl NodeThread {
     }
 }
 
-/// Tells hosts that the thread has ended, however it ended.
-struct RunningGuard(Arc<AtomicBool>);
-
-impl Drop for RunningGuard {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-}
-
 type StartReport = SyncSender<Result<(Backend, Option<String>), StartError>>;
 
 fn run_thread(
     choice: BackendChoice,
     cpu: Option<usize>,
     commands: Arc<Mailbox<Command>>,
+    running: RunningGuard,
     report: &StartReport,
 ) {
     if let Err(error) = prepare_thread(cpu) {
@@ -152,7 +148,10 @@ fn run_thread(
         BackendChoice::Poll => None,
         BackendChoice::Auto | BackendChoice::Uring => {
             match super::uring::Uring::new(Arc::clone(&commands)) {
-                Ok(uring) => return run_driver(uring, (Backend::Uring, None), commands, report),
+                Ok(uring) => {
+                    let driver = Driver::new(uring, commands, running);
+                    return run_driver(driver, Backend::Uring, None, report);
+                }
                 Err(reason) => Some(reason),
             }
         }
@@ -168,19 +167,22 @@ fn run_thread(
     #[cfg(not(target_os = "linux"))]
     let transport = super::portable::Portable::new(Arc::clone(&commands));
     match transport {
-        Ok(transport) => run_driver(transport, (Backend::Poll, refusal), commands, report),
+        Ok(transport) => {
+            let driver = Driver::new(transport, commands, running);
+            run_driver(driver, Backend::Poll, refusal, report);
+        }
         Err(error) => drop(report.send(Err(error.into()))),
     }
 }
 
 fn run_driver(
-    transport: impl Transport,
-    started: (Backend, Option<String>),
-    commands: Arc<Mailbox<Command>>,
+    driver: Driver<impl Transport>,
+    backend: Backend,
+    refusal: Option<String>,
     report: &StartReport,
 ) {
-    if report.send(Ok(started)).is_ok() {
-        Driver::new(transport, commands).run();
+    if report.send(Ok((backend, refusal))).is_ok() {
+        driver.run();
     }
 }
 
@@ -250,8 +252,9 @@ impl Drop for Shared {
     }
 }
 
-/// A running node. Every method can be called from any thread. Dropping it stops it without a goodbye: its
-/// peers will find it dead. Call [`Node::leave`] and wait for [`Event::Left`] first to part in peace.
+/// A running node. Every method can be called from any thread. Dropping it stops it without a
+/// goodbye: its peers will find it dead. Call [`Node::leave`] and wait for [`Event::Left`] first to
+/// part in peace.
 #[derive(Debug)]
 pub struct Node {
     id: u64,
@@ -282,11 +285,7 @@ impl Node {
         if !join.is_empty() {
             engine.join(now, &join).map_err(StartError::Join)?;
         }
-        let outlet = Arc::new(Outlet {
-            events: Mailbox::new(EVENT_MAILBOX_CAPACITY)?,
-            stalled: AtomicBool::new(false),
-            view: View::new(&mut engine, now),
-        });
+        let outlet = Arc::new(Outlet::new(View::new(&mut engine, now), EVENT_MAILBOX_CAPACITY)?);
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let node = Box::new(Hosted::new(id, engine, Arc::clone(&outlet)));
         let (reply, answer) = sync_channel(1);
@@ -321,27 +320,29 @@ impl Node {
         self.shared.refusal.clone()
     }
 
+    /// Whether the node's thread lives. It ends early only by a defect, which it has reported on
+    /// standard error then; [`Node::event_fd`] becomes readable and every command is
+    /// [`NodeError::Stopped`].
+    pub fn is_running(&self) -> bool {
+        self.shared.running.load(Ordering::SeqCst)
+    }
+
     /// Readable while events may wait. Take events until there are none, then wait for it.
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.outlet.events.signal().as_fd()
+        self.outlet.signal().as_fd()
     }
 
     /// The next event, `None` when there is none now.
     pub fn poll_event(&self) -> Option<Event> {
-        let event = self.outlet.events.pop_or_sleep();
-        if event.is_some() && self.outlet.events.is_half_empty() {
-            // Seen by the thread's second look at the mailbox, or seeing the thread's flag.
-            fence(Ordering::SeqCst);
-            let stalled = &self.outlet.stalled;
-            if stalled.load(Ordering::Relaxed) && stalled.swap(false, Ordering::SeqCst) {
-                self.shared.commands.wake();
-            }
+        let (event, made_room) = self.outlet.take();
+        if made_room {
+            self.shared.commands.prod();
         }
         event
     }
 
-    /// The next event, waiting for it at most `timeout`. `None` when none came, or when the node's thread
-    /// has ended.
+    /// The next event, waiting for it at most `timeout`. `None` when none came, or when the node's
+    /// thread has ended.
     pub fn wait_event(&self, timeout: Duration) -> Option<Event> {
         let deadline = clock::now() + timeout;
         loop {
@@ -349,10 +350,10 @@ impl Node {
                 return Some(event);
             }
             let left = deadline - clock::now();
-            if left.is_zero() || !self.shared.running.load(Ordering::SeqCst) {
+            if left.is_zero() || !self.is_running() {
                 return None;
             }
-            self.outlet.events.signal().wait(left.min(Duration::from_secs(1)));
+            self.outlet.signal().wait(left.min(Duration::from_secs(1)));
         }
     }
 
@@ -379,6 +380,101 @@ impl Node {
     /// [`NodeError`]; the node keeps its secrets.
     pub fn set_secrets(&self, secrets: Vec<Secret>) -> Result<(), NodeError> {
         self.command(move |engine, _| engine.set_secrets(secrets))
+    }
+
+    /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there).
+    ///
+    /// # Errors
+    /// [`NodeError`]; the earlier state stays.
+    pub fn set_state(&self, state: Bytes) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.set_state(now, state))
+    }
+
+    /// The state of the member at this address, as far as it has come here.
+    pub fn state(&self, address: Address) -> Option<Bytes> {
+        self.outlet.view.state(address)
+    }
+
+    /// Sends bytes to every member once ([`Event::Broadcast`] there), without an answer.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is sent.
+    pub fn broadcast(&self, payload: Bytes) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.broadcast(now, payload))
+    }
+
+    /// Begins to lead a job on this manager; see [`Engine::job_started`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_started(&self, start: JobStart) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_started(now, &start))
+    }
+
+    /// Notes that a job made progress; see [`Engine::job_progress`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_progress(
+        &self,
+        job: JobId,
+        workflows: Option<WorkflowCounts>,
+    ) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_progress(now, job, workflows))
+    }
+
+    /// Ends a job; see [`Engine::job_finished`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn job_finished(&self, job: JobId, outcome: JobOutcome) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.job_finished(now, job, outcome))
+    }
+
+    /// Negotiates an extension with a worker; see [`Engine::worker_extension`]. The inner result is the
+    /// answer to the worker.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn worker_extension(
+        &self,
+        job: JobId,
+        worker: WorkerId,
+        request: ExtensionRequest,
+    ) -> Result<Result<ExtensionGrant, ExtensionDenial>, NodeError> {
+        self.command(move |engine, now| Ok(engine.worker_extension(now, job, worker, &request)))
+    }
+
+    /// Takes over the lead of a job, or gives it up; see [`Engine::leader_changed`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn leader_changed(&self, job: JobId, change: LeaderChange) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.leader_changed(now, job, &change))
+    }
+
+    /// Begins to watch a job on this gate; see [`Engine::gate_job_started`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_job_started(
+        &self,
+        job: JobId,
+        timeout: Duration,
+        datacenters: Vec<DatacenterTarget>,
+    ) -> Result<bool, NodeError> {
+        self.command(move |engine, now| {
+            let start = GateJobStart { job, timeout, datacenters: &datacenters };
+            engine.gate_job_started(now, &start)
+        })
+    }
+
+    /// What a new leader of this job would need to go on; see [`Engine::job_snapshot`].
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn job_snapshot(&self, job: JobId) -> Result<Option<JobSnapshot>, NodeError> {
+        self.command(move |engine, now| Ok(engine.job_snapshot(now, job)))
     }
 
     /// Every member that this node knows, itself first.
@@ -420,10 +516,10 @@ impl Node {
     pub fn stop(self) {}
 
     /// Runs a command on the node's thread and waits for the engine's answer.
-    fn command(
+    fn command<T: Send + 'static>(
         &self,
-        command: impl FnOnce(&mut Engine, Instant) -> Result<(), CommandError> + Send + 'static,
-    ) -> Result<(), NodeError> {
+        command: impl FnOnce(&mut Engine, Instant) -> Result<T, CommandError> + Send + 'static,
+    ) -> Result<T, NodeError> {
         let (reply, answer) = sync_channel(1);
         let task = Box::new(move |engine: &mut Engine, now| {
             let _ = reply.send(command(engine, now));
@@ -498,6 +594,30 @@ mod tests {
     #[test]
     fn seeds_differ() {
         assert_ne!(system_seed(), system_seed());
+    }
+
+    #[test]
+    fn hosts_learn_that_a_thread_has_panicked() {
+        let thread = NodeThread::start(BackendChoice::Auto, None).unwrap();
+        let options = NodeOptions::new("127.0.0.1:0".parse().unwrap(), config("[::]:0"));
+        let nodes = [options.clone(), options].map(|options| thread.start_node(options).unwrap());
+        while nodes[1].poll_event().is_some() {}
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let start = clock::now();
+                while nodes[1].is_running() {
+                    nodes[1].wait_event(Duration::from_secs(20));
+                }
+                clock::now() - start
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            let answer = nodes[0].command::<()>(|_, _| panic!("on purpose, by a test"));
+            assert_eq!(answer, Err(NodeError::Stopped));
+            assert!(waiting.join().unwrap() < Duration::from_secs(10));
+        });
+        assert_eq!(nodes[1].leave(), Err(NodeError::Stopped));
+        let options = NodeOptions::new("127.0.0.1:0".parse().unwrap(), config("[::]:0"));
+        assert!(matches!(thread.start_node(options), Err(StartError::Stopped)));
     }
 
     #[test]

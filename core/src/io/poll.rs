@@ -1,8 +1,9 @@
-//! The transport without io_uring: epoll to wait, `recvmmsg` and `sendmmsg` to move datagrams in batches.
+//! The transport without io_uring: epoll to wait, `recvmmsg` and `sendmmsg` to move datagrams in
+//! batches.
 //!
 //! As fast as `uring` under load, because the kernel's UDP path dwarfs the system calls. Waits have
-//! nanosecond resolution (`epoll_pwait2`, Linux 5.11), milliseconds on older kernels. Fairness: a round
-//! reads at most one batch from each ready socket.
+//! nanosecond resolution (`epoll_pwait2`, Linux 5.11), milliseconds on older kernels. Fairness: a
+//! round reads at most one batch from each ready socket.
 
 use std::io;
 use std::mem;
@@ -101,7 +102,8 @@ impl Poll {
             });
             let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
             let mask = ptr::null::<libc::sigset_t>();
-            // SAFETY: `events` has room for `capacity` entries, and `time` is null or outlives the call.
+            // SAFETY: `events` has room for `capacity` entries, and `time` is null or outlives the
+            // call.
             unsafe {
                 let list = events.as_mut_ptr();
                 libc::syscall(libc::SYS_epoll_pwait2, epoll, list, capacity, time, mask, 0) as i32
@@ -360,6 +362,8 @@ impl ReceiveBatch {
         self.next += 1;
         let entry = &self.headers[index];
         let name_size = (entry.msg_hdr.msg_namelen as usize).min(SocketName::CAPACITY);
+        // The C libraries do not agree on the type of this field.
+        #[allow(clippy::unnecessary_cast)]
         let control_size = (entry.msg_hdr.msg_controllen as usize).min(CONTROL_SIZE);
         let start = index * RECEIVE_SIZE;
         Received {
@@ -392,8 +396,8 @@ impl SendBatch {
         }
     }
 
-    /// Makes messages of the oldest queued datagrams, as far as they are of one socket and among the
-    /// first `limit`. Returns the socket's token and the number of datagrams.
+    /// Makes messages of the oldest queued datagrams, as far as they are of one socket and among
+    /// the first `limit`. Returns the socket's token and the number of datagrams.
     fn prepare(&mut self, slots: &SendSlots, limit: usize) -> (Token, usize) {
         let token = slots.addressed(slots.queued()[0]).token;
         self.ends.clear();
@@ -430,8 +434,8 @@ impl SendBatch {
         for (index, &end) in self.ends.iter().enumerate() {
             let header = &mut self.headers[index].msg_hdr;
             let segmented = end - start > 1;
-            // SAFETY: `prepare` filled the arrays up to these places. The kernel reads through the pointers
-            // only, whatever their type says.
+            // SAFETY: `prepare` filled the arrays up to these places. The kernel reads through the
+            // pointers only, whatever their type says.
             unsafe {
                 let name = &*names.add(index);
                 header.msg_name = name.as_ptr().cast_mut().cast();
@@ -466,4 +470,34 @@ const EMPTY_HEADER: libc::mmsghdr = unsafe { mem::zeroed() };
 
 fn last_errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::driver::COMMAND_MAILBOX_CAPACITY;
+    use super::*;
+
+    #[test]
+    fn deferred_datagrams_go_behind_the_others() {
+        let commands = Arc::new(Mailbox::new(COMMAND_MAILBOX_CAPACITY).unwrap());
+        let mut poll = Poll::new(commands).unwrap();
+        let socket = super::super::socket::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = Address::from(socket.local_addr().unwrap());
+        poll.open(0, socket).unwrap();
+        for number in 0..4 {
+            poll.send_slot()[0] = number;
+            poll.send(0, Transmit { target, size: 1 });
+        }
+        poll.defer(2);
+        assert_eq!(poll.slots.queued(), [2, 3, 0, 1]);
+        poll.release(1);
+        poll.wait(Some(Duration::from_millis(20)));
+        let arrived: Vec<u8> = std::iter::from_fn(|| match poll.receive() {
+            Some(Input::Datagram { bytes, .. }) => Some(bytes[0]),
+            _ => None,
+        })
+        .collect();
+        assert_eq!(arrived, [3, 0, 1]);
+        assert!(poll.slots.segmentation, "loopback cuts messages");
+    }
 }

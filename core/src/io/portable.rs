@@ -1,7 +1,8 @@
-//! The transport for systems without epoll and io_uring: plain non-blocking calls of the standard library.
+//! The transport for systems without epoll and io_uring: plain non-blocking calls of the standard
+//! library.
 //!
-//! It looks at every socket in turn and sleeps a millisecond when there was nothing, so it is neither fast
-//! nor frugal. It is there so that programs can be developed on such systems.
+//! It looks at every socket in turn and sleeps a millisecond when there was nothing, so it is
+//! neither fast nor frugal. It is there so that programs can be developed on such systems.
 
 use std::io;
 use std::net::UdpSocket;

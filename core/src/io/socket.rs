@@ -1,9 +1,10 @@
-//! The UDP socket of a node: its options, the kernel's form of an address, and what the kernel says about
-//! a datagram besides its bytes.
+//! The UDP socket of a node: its options, the kernel's form of an address, and what the kernel says
+//! about a datagram besides its bytes.
 //!
-//! A node bound to `[::]` is reached over IPv6 and IPv4 alike. The address is never shared with another
-//! socket (no `SO_REUSEADDR`), because two nodes on one address would each hear half of the truth. Link-local
-//! IPv6 addresses need a scope, which [`Address`] does not carry, so they are not supported.
+//! A node bound to `[::]` is reached over IPv6 and IPv4 alike. The address is never shared with
+//! another socket (no `SO_REUSEADDR`), because two nodes on one address would each hear half of the
+//! truth. Link-local IPv6 addresses need a scope, which [`Address`] does not carry, so they are not
+//! supported.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -12,8 +13,9 @@ use std::net::{SocketAddr, UdpSocket};
 use super::error::StartError;
 use crate::node::Address;
 
-/// Asked for on both sides of a socket, in bytes; the system may grant less (`net.core.rmem_max`). Room
-/// for a few thousand datagrams, so that a burst outlives a scheduling delay of tens of milliseconds.
+/// Asked for on both sides of a socket, in bytes; the system may grant less (`net.core.rmem_max`).
+/// Room for a few thousand datagrams, so that a burst outlives a scheduling delay of tens of
+/// milliseconds.
 const SOCKET_BUFFER_SIZE: usize = 4 << 20;
 
 /// Opens a bound, non-blocking socket whose datagrams carry receive timestamps.
@@ -63,7 +65,8 @@ mod linux {
     /// Room for what a received datagram brings along: a timestamp and a count of lost ones.
     pub(in super::super) const CONTROL_SIZE: usize = 64;
 
-    /// Asks for a timestamp with every datagram and for a count of those lost to a full socket buffer.
+    /// Asks for a timestamp with every datagram and for a count of those lost to a full socket
+    /// buffer.
     pub(super) fn report_arrivals(socket: &Socket) -> io::Result<()> {
         for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
             let on: libc::c_int = 1;
@@ -115,7 +118,8 @@ mod linux {
         pub(in super::super) const EMPTY: SocketName =
             SocketName { bytes: [0; SocketName::CAPACITY], size: 0 };
 
-        /// The address in the form that the socket takes. `None` when an IPv4 socket cannot reach it.
+        /// The address in the form that the socket takes. `None` when an IPv4 socket cannot reach
+        /// it.
         pub(in super::super) fn new(address: Address, family: Family) -> Option<SocketName> {
             let mut name = SocketName::EMPTY;
             let ip = address.ip_bytes();

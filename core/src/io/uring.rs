@@ -1,16 +1,17 @@
-//! The transport over one io_uring: every socket, every send and the command signal of a thread share it.
+//! The transport over one io_uring: every socket, every send and the command signal of a thread
+//! share it.
 //!
-//! Each socket has one multishot receive that takes its buffers from a ring provided to the kernel, so a
-//! datagram is parsed where the kernel put it. There is never more than one receive for a socket,
-//! because a datagram wakes all of them. Sends are queued and go with the next wait, so one call submits
-//! everything, waits for input and ends at the next deadline.
+//! Each socket has one multishot receive that takes its buffers from a ring provided to the kernel,
+//! so a datagram is parsed where the kernel put it. There is never more than one receive for a
+//! socket, because a datagram wakes all of them. Sends are queued and go with the next wait, so one
+//! call submits everything, waits for input and ends at the next deadline.
 //!
-//! Sends never wait inside the kernel (`MSG_DONTWAIT`), so each has been carried out when the submission queue is
-//! empty, and only a failed one leaves a completion. Once those are read, every other slot is free again.
-//! What a full socket did not take is sent again a little later.
+//! Sends never wait inside the kernel (`MSG_DONTWAIT`), so each has been carried out when the
+//! submission queue is empty, and only a failed one leaves a completion. Once those are read, every
+//! other slot is free again. What a full socket did not take is sent again a little later.
 //!
-//! Needs Linux 6.0; 6.1 adds the cheapest way to run completions (`DEFER_TASKRUN`). Fairness: the kernel
-//! reads at most 32 datagrams from one socket before the others have their turn.
+//! Needs Linux 6.0; 6.1 adds the cheapest way to run completions (`DEFER_TASKRUN`). Fairness: the
+//! kernel reads at most 32 datagrams from one socket before the others have their turn.
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
@@ -34,7 +35,8 @@ use crate::time::Duration;
 
 /// Requests that fit before they must be handed to the kernel: all send slots and as much again.
 const SUBMISSION_ENTRIES: u32 = 2 * SEND_SLOT_COUNT as u32;
-/// Completions that fit before the kernel holds them back: all receive buffers and all sends, twice.
+/// Completions that fit before the kernel holds them back: all receive buffers and all sends,
+/// twice.
 const COMPLETION_ENTRIES: u32 = 1_024;
 /// Queued datagrams that are handed to the kernel without waiting for the end of the round.
 const FLUSH_THRESHOLD: usize = 64;
@@ -65,7 +67,8 @@ struct Port {
 
 /// The transport over io_uring.
 pub(super) struct Uring {
-    // Declared before the memory that requests point to: the ring goes first, and with it every request.
+    // Declared before the memory that requests point to: the ring goes first, and with it every
+    // request.
     ring: IoUring,
     receive: ReceiveRing,
     slots: SendSlots,
@@ -73,8 +76,8 @@ pub(super) struct Uring {
     messages: Box<[Message]>,
     /// Slots whose sends were given to the kernel. Those that fail are taken out again.
     submitted: Vec<u16>,
-    /// Counts how often the slots of `submitted` were freed. A failure of an earlier epoch comes too late:
-    /// its slot holds another datagram.
+    /// Counts how often the slots of `submitted` were freed. A failure of an earlier epoch comes
+    /// too late: its slot holds another datagram.
     epoch: u64,
     /// Slots whose sockets took no more. They are queued again after the next wait.
     deferred: Vec<u16>,
@@ -95,12 +98,24 @@ impl Uring {
     /// # Errors
     /// One line that says why this system refuses and how to change that.
     pub(super) fn new(commands: Arc<Mailbox<Command>>) -> Result<Uring, String> {
-        let mut ring = build().map_err(|error| explain("io_uring_setup", &error))?;
+        let ring = build().map_err(|error| explain("io_uring_setup", &error))?;
+        Uring::with_ring(ring, commands)
+    }
+
+    /// A ring with no more than the oldest flags, as an older kernel leaves it.
+    #[cfg(test)]
+    pub(super) fn new_plain(commands: Arc<Mailbox<Command>>) -> Uring {
+        let ring = IoUring::new(SUBMISSION_ENTRIES).expect("a ring without flags");
+        Uring::with_ring(ring, commands).expect("this kernel has everything")
+    }
+
+    fn with_ring(mut ring: IoUring, commands: Arc<Mailbox<Command>>) -> Result<Uring, String> {
         check_kernel(&ring)?;
         try_out(&mut ring).map_err(|error| explain("io_uring_enter", &error))?;
         let receive = ReceiveRing::new();
-        // SAFETY: the memory has the number of entries it tells and the alignment that is asked for. It is
-        // freed after the ring, which is declared first in `Uring` and given to it below.
+        // SAFETY: the memory has the number of entries it tells and the alignment that is asked
+        // for. It is freed after the ring, which is declared first in `Uring` and given to it
+        // below.
         let registered = unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 receive.address(),
@@ -131,9 +146,9 @@ impl Uring {
     /// Queues a request; hands the queue to the kernel first when it is full.
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: everything that requests point to (slots, messages, the receive header) lives in boxes
-            // of `self` until their completion, and `self` drops the ring before them. Descriptors stay
-            // open until no request of theirs is left (`finish_closing`).
+            // SAFETY: everything that requests point to (slots, messages, the receive header) lives
+            // in boxes of `self` until their completion, and `self` drops the ring before them.
+            // Descriptors stay open until no request of theirs is left (`finish_closing`).
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -161,6 +176,13 @@ impl Uring {
                 tracing::warn!(%error, "io_uring_enter failed, trying again");
                 std::thread::sleep(Duration::from_millis(1));
             }
+        }
+    }
+
+    /// Hands the whole queue to the kernel. Every send in it has been carried out then.
+    fn submit_all(&mut self) {
+        while !self.ring.submission().is_empty() {
+            self.enter(Some(Duration::ZERO), 0);
         }
     }
 
@@ -255,6 +277,13 @@ impl Uring {
         }
     }
 
+    /// Gives the buffer that the driver has looked at back to the kernel.
+    fn take_back(&mut self) {
+        if let Some(buffer) = self.lent.take() {
+            self.receive.give_back(buffer);
+        }
+    }
+
     /// Notes the outcome of a receive. Returns the buffer when there is a datagram to look at.
     fn received(&mut self, token: Token, completion: &cqueue::Entry) -> Option<u16> {
         let port = self.ports[token as usize].as_mut().expect("open while a receive is armed");
@@ -279,7 +308,8 @@ impl Uring {
         buffer
     }
 
-    /// Deals with a send that the kernel did not carry out: its slots wait for another try or are lost.
+    /// Deals with a send that the kernel did not carry out: its slots wait for another try or are
+    /// lost.
     fn failed(&mut self, subject: u64, error: i32) {
         let head = subject as u16;
         let count = usize::from((subject >> COUNT_SHIFT) as u16);
@@ -308,8 +338,8 @@ impl Uring {
         }
     }
 
-    /// Frees the slots of all sends that were carried out. Call it when no completion is left to read, so
-    /// that those that were not have been told.
+    /// Frees the slots of all sends that were carried out. Call it when no completion is left to
+    /// read, so that those that were not have been told.
     fn reclaim(&mut self) {
         let submission = self.ring.submission();
         if submission.is_empty() && !submission.cq_overflow() {
@@ -328,9 +358,7 @@ impl Uring {
     /// Makes a slot free although failures may not have been told yet.
     fn make_room(&mut self) {
         self.flush();
-        while !self.ring.submission().is_empty() {
-            self.enter(Some(Duration::ZERO), 0);
-        }
+        self.submit_all();
         self.free_submitted();
         if !self.slots.has_free() {
             // Full sockets hold every slot.
@@ -382,7 +410,7 @@ impl Transport for Uring {
             }
         }
         // What was queued is sent by the same call that cancels, and before.
-        self.enter(Some(Duration::ZERO), 0);
+        self.submit_all();
         self.finish_closing(token);
     }
 
@@ -395,7 +423,7 @@ impl Transport for Uring {
         let timeout = [timeout, fault_pause, retry].into_iter().flatten().min();
         if self.closed.is_empty() && self.ring.completion().is_empty() {
             self.enter(timeout, 1);
-        } else {
+        } else if !self.ring.submission().is_empty() {
             self.enter(Some(Duration::ZERO), 0);
         }
         self.deferred.drain(..).for_each(|slot| self.slots.requeue(slot));
@@ -447,12 +475,12 @@ impl Transport for Uring {
     }
 }
 
-impl Uring {
-    /// Gives the buffer that the driver has looked at back to the kernel.
-    fn take_back(&mut self) {
-        if let Some(buffer) = self.lent.take() {
-            self.receive.give_back(buffer);
-        }
+impl Drop for Uring {
+    /// A thread that ends in a panic leaves receives behind, which must not outlive their buffers.
+    fn drop(&mut self) {
+        let patience = Timespec::from(Duration::from_secs(1));
+        let submitter = self.ring.submitter();
+        let _ = submitter.register_sync_cancel(Some(patience), CancelBuilder::any());
     }
 }
 
@@ -497,9 +525,9 @@ impl Message {
 /// Builds the ring with the cheapest flags that this kernel knows.
 fn build() -> io::Result<IoUring> {
     let mut deferred = IoUring::builder();
-    deferred.setup_single_issuer().setup_defer_taskrun();
+    deferred.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
     let mut cooperative = IoUring::builder();
-    cooperative.setup_coop_taskrun();
+    cooperative.setup_coop_taskrun().setup_submit_all();
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for mut builder in [deferred, cooperative, IoUring::builder()] {
         match builder.dontfork().setup_cqsize(COMPLETION_ENTRIES).build(SUBMISSION_ENTRIES) {
@@ -511,7 +539,8 @@ fn build() -> io::Result<IoUring> {
     Err(refused)
 }
 
-/// Multishot `recvmsg` cannot be asked for by name. It came with Linux 6.0, as did zero-copy send, which can.
+/// Multishot `recvmsg` cannot be asked for by name. It came with Linux 6.0, as did zero-copy send,
+/// which can.
 fn check_kernel(ring: &IoUring) -> Result<(), String> {
     let mut probe = Probe::new();
     ring.submitter()
@@ -523,7 +552,8 @@ fn check_kernel(ring: &IoUring) -> Result<(), String> {
     }
 }
 
-/// Sends one empty request through the ring: a filter may allow to make a ring and forbid to use it.
+/// Sends one empty request through the ring: a filter may allow to make a ring and forbid to use
+/// it.
 fn try_out(ring: &mut IoUring) -> io::Result<()> {
     // SAFETY: the request points to nothing.
     unsafe { ring.submission().push(&opcode::Nop::new().build()) }.expect("a new queue is empty");
@@ -544,8 +574,8 @@ fn explain(call: &str, error: &io::Error) -> String {
             format!("{call} is not permitted; run `sysctl kernel.io_uring_disabled=0`")
         }
         Some(libc::EPERM | libc::EACCES) => format!(
-            "{call} is not permitted; allow io_uring_setup, io_uring_enter and io_uring_register in the \
-             seccomp profile (Docker's default one forbids them)"
+            "{call} is not permitted; allow io_uring_setup, io_uring_enter and io_uring_register \
+             in the seccomp profile (Docker's default one forbids them)"
         ),
         Some(libc::ENOSYS) => {
             format!("{call} does not exist here; use Linux 6.0 or newer with CONFIG_IO_URING")
@@ -555,5 +585,122 @@ fn explain(call: &str, error: &io::Error) -> String {
         }
         Some(libc::EINVAL) => format!("{call}: {OLD_KERNEL}"),
         _ => format!("{call} failed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::driver::COMMAND_MAILBOX_CAPACITY;
+    use super::*;
+    use crate::node::Address;
+
+    /// A ring with one socket, and the socket's address.
+    fn uring() -> (Uring, Address) {
+        let commands = Arc::new(Mailbox::new(COMMAND_MAILBOX_CAPACITY).unwrap());
+        let mut uring = Uring::new(commands).unwrap();
+        let socket = super::super::socket::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap().into();
+        uring.open(0, socket).unwrap();
+        (uring, address)
+    }
+
+    /// Queues requests for datagrams of these bytes without handing them to the kernel.
+    fn submit(uring: &mut Uring, target: Address, datagrams: &[&[u8]]) -> u64 {
+        for bytes in datagrams {
+            uring.send_slot()[..bytes.len()].copy_from_slice(bytes);
+            uring.send(0, Transmit { target, size: bytes.len() });
+        }
+        let head = uring.slots.queued()[0];
+        uring.flush();
+        uring.epoch << EPOCH_SHIFT | (datagrams.len() as u64) << COUNT_SHIFT | u64::from(head)
+    }
+
+    /// What arrives in three waits.
+    fn arrivals(uring: &mut Uring) -> Vec<Vec<u8>> {
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            uring.wait(Some(Duration::from_millis(20)));
+            while let Some(input) = uring.receive() {
+                let Input::Datagram { bytes, .. } = input else { panic!("{input:?}") };
+                seen.push(bytes.to_vec());
+            }
+        }
+        seen
+    }
+
+    fn count_free_slots(uring: &mut Uring) -> usize {
+        let mut count = 0;
+        while uring.slots.has_free() {
+            uring.slots.queue(Addressed { token: 0, size: 0, target: SocketName::EMPTY });
+            count += 1;
+        }
+        count
+    }
+
+    // The kernel really carries out the sends whose failure these tests report, so what is sent
+    // again arrives twice.
+
+    #[test]
+    fn what_a_full_socket_did_not_take_is_sent_again() {
+        let (mut uring, address) = uring();
+        let subject = submit(&mut uring, address, &[b"hello"]);
+        uring.failed(subject, libc::EAGAIN);
+        assert_eq!(arrivals(&mut uring), [b"hello", b"hello"]);
+        assert_eq!(uring.faults(0), Faults { sends_deferred: 1, ..Faults::default() });
+        assert_eq!(count_free_slots(&mut uring), SEND_SLOT_COUNT);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_cut_is_sent_piece_by_piece() {
+        let (mut uring, address) = uring();
+        let datagrams: [&[u8]; 3] = [b"one", b"two", b"3"];
+        submit(&mut uring, address, &datagrams);
+        assert_eq!(arrivals(&mut uring), datagrams, "cut by the kernel");
+        assert!(uring.slots.segmentation);
+
+        let subject = submit(&mut uring, address, &datagrams);
+        uring.failed(subject, libc::EIO);
+        assert!(!uring.slots.segmentation);
+        assert_eq!(arrivals(&mut uring).len(), 6);
+        assert_eq!(uring.faults(0), Faults::default());
+        assert_eq!(count_free_slots(&mut uring), SEND_SLOT_COUNT);
+    }
+
+    #[test]
+    fn a_failure_that_is_told_too_late_is_a_loss() {
+        let (mut uring, address) = uring();
+        let subject = submit(&mut uring, address, &[b"hello"]);
+        assert_eq!(arrivals(&mut uring).len(), 1);
+        uring.failed(subject, libc::EAGAIN);
+        assert_eq!(arrivals(&mut uring).len(), 0);
+        assert_eq!(uring.faults(0), Faults { send_errors: 1, ..Faults::default() });
+        assert_eq!(count_free_slots(&mut uring), SEND_SLOT_COUNT);
+    }
+
+    #[test]
+    fn full_sockets_lose_the_oldest_datagram_when_all_slots_wait() {
+        let (mut uring, address) = uring();
+        for number in 0..SEND_SLOT_COUNT {
+            // Alternating sizes make single datagrams of them.
+            let bytes = vec![number as u8; 1 + number % 2 * 2];
+            let subject = submit(&mut uring, address, &[&bytes]);
+            uring.failed(subject, libc::EAGAIN);
+        }
+        assert!(!uring.slots.has_free());
+        uring.send_slot();
+        assert_eq!(uring.faults(0).send_errors, 1);
+        assert_eq!(uring.faults(0).sends_deferred, SEND_SLOT_COUNT as u64);
+        uring.close(0);
+        assert_eq!(count_free_slots(&mut uring), SEND_SLOT_COUNT);
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let line = |errno| explain("io_uring_setup", &io::Error::from_raw_os_error(errno));
+        assert!(line(libc::EPERM).contains("seccomp") || line(libc::EPERM).contains("sysctl"));
+        assert!(line(libc::ENOSYS).contains("use Linux 6.0"));
+        assert!(line(libc::ENOMEM).contains("ulimit -l"));
+        assert!(line(libc::EINVAL).contains("too old"));
+        assert!(line(libc::EMFILE).contains("Too many open files"));
     }
 }

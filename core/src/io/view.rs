@@ -1,16 +1,18 @@
 //! The mirror of a node's state that its hosts read.
 //!
-//! The engine belongs to its thread alone. The thread copies what changed into this mirror, but only
-//! when it gets the lock at once: a host that reads never makes the engine wait, the copy is made a little
-//! later instead. The engine itself keeps the list of changed slots until then, so nothing is
-//! missed. Costs one [`Member`] and one index entry for each member.
+//! The engine belongs to its thread alone. The thread copies what changed into this mirror, but
+//! only when it gets the lock at once: a host that reads never makes the engine wait, the copy is
+//! made a little later instead. The engine itself keeps the list of changed slots until then, so
+//! nothing is missed. Costs one [`Member`] and one index entry for each member.
 
+use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::Faults;
 use crate::coordinate::{Coordinate, Rtt};
 use crate::engine::{Engine, Member};
+use crate::membership::table::OWN_SLOT;
 use crate::node::Address;
 use crate::stats::Stats;
 use crate::time::{Duration, Instant};
@@ -29,13 +31,16 @@ pub(super) struct View {
     overdue: AtomicBool,
 }
 
-// Members are looked up by address only, never iterated through the map: its random order cannot show.
+// Members are looked up by address only, never iterated through the map: its random order cannot
+// show.
 #[allow(clippy::disallowed_types)]
 type SlotIndex = std::collections::HashMap<Address, u32>;
 
 #[derive(Debug)]
 struct Mirror {
     members: Vec<Option<Member>>,
+    /// States by slot, as far as any member has one.
+    states: Vec<Option<Bytes>>,
     slots: SlotIndex,
     coordinate: Coordinate,
     stats: Stats,
@@ -46,6 +51,7 @@ impl View {
     pub(super) fn new(engine: &mut Engine, now: Instant) -> View {
         let mirror = Mirror {
             members: Vec::new(),
+            states: Vec::new(),
             slots: SlotIndex::new(),
             coordinate: *engine.coordinate(),
             stats: engine.stats().clone(),
@@ -55,8 +61,8 @@ impl View {
         view
     }
 
-    /// Copies what changed since the last time. `false` when a host reads just now: try again within a
-    /// millisecond.
+    /// Copies what changed since the last time. `false` when a host reads just now: try again
+    /// within a millisecond.
     pub(super) fn try_publish(&self, engine: &mut Engine, faults: &Faults, now: Instant) -> bool {
         let Ok(mut mirror) = self.mirror.try_write() else {
             self.overdue.store(true, Ordering::Relaxed);
@@ -64,7 +70,10 @@ impl View {
         };
         while let Some(slot) = engine.poll_change() {
             mirror.set(slot, engine.member_at(slot, now));
+            mirror.set_state(slot, engine.state_at(slot));
         }
+        // The node's own record shows its coordinate and health, which change without notice.
+        mirror.set(OWN_SLOT, engine.member_at(OWN_SLOT, now));
         mirror.coordinate = *engine.coordinate();
         mirror.stats.clone_from(engine.stats());
         faults.add_to(&mut mirror.stats);
@@ -85,6 +94,12 @@ impl View {
         self.read().member(address)?.rtt
     }
 
+    pub(super) fn state(&self, address: Address) -> Option<Bytes> {
+        let mirror = self.read();
+        let slot = *mirror.slots.get(&address)?;
+        mirror.states.get(slot as usize)?.clone()
+    }
+
     pub(super) fn coordinate(&self) -> Coordinate {
         self.read().coordinate
     }
@@ -100,7 +115,8 @@ impl View {
             }
             std::thread::sleep(COURTESY_STEP);
         }
-        // A mirror is written field by field without a way to panic half way, so it is always whole.
+        // A mirror is written field by field without a way to panic half way, so it is always
+        // whole.
         self.mirror.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,6 +127,17 @@ impl Mirror {
         self.members[slot as usize].as_ref()
     }
 
+    fn set_state(&mut self, slot: u32, state: Option<&Bytes>) {
+        let index = slot as usize;
+        if index >= self.states.len() {
+            if state.is_none() {
+                return;
+            }
+            self.states.resize(index + 1, None);
+        }
+        self.states[index] = state.cloned();
+    }
+
     fn set(&mut self, slot: u32, member: Option<Member>) {
         let index = slot as usize;
         if index >= self.members.len() {
@@ -119,7 +146,8 @@ impl Mirror {
         let known = self.members[index].map(|known| known.address);
         let address = member.map(|member| member.address);
         if known != address {
-            // The address may live in another slot already: then the index is not this slot's to clear.
+            // The address may live in another slot already: then the index is not this slot's to
+            // clear.
             if let Some(known) = known.filter(|known| self.slots.get(known) == Some(&slot)) {
                 self.slots.remove(&known);
             }
@@ -155,6 +183,7 @@ mod tests {
         let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };
         let mut mirror = Mirror {
             members: Vec::new(),
+            states: Vec::new(),
             slots: SlotIndex::new(),
             coordinate,
             stats: Stats::default(),

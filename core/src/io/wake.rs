@@ -1,10 +1,11 @@
 //! How the node thread and its hosts wake each other.
 //!
-//! A [`Mailbox`] is a bounded queue with a [`Signal`], a file descriptor that a loop can wait on. Raising
-//! a signal costs its writer several microseconds when a thread sleeps on it, so a producer raises
-//! it only when the consumer has declared itself asleep. The handshake is Dekker's: the consumer declares,
-//! then looks into the queue once more; the producer fills the queue, then looks at the declaration;
-//! with a sequentially consistent fence between the two steps on each side, at least one of them sees the other.
+//! A [`Mailbox`] is a bounded queue with a [`Signal`], a file descriptor that a loop can wait on.
+//! Raising a signal costs its writer several microseconds when a thread sleeps on it, so a producer
+//! raises it only when the consumer has declared itself asleep. The handshake is Dekker's: the
+//! consumer declares, then looks into the queue once more; the producer fills the queue, then looks
+//! at the declaration; with a sequentially consistent fence between the two steps on each side, at
+//! least one of them sees the other.
 
 use crossbeam_queue::ArrayQueue;
 use std::fmt;
@@ -93,13 +94,16 @@ pub(super) struct Mailbox<T> {
     signal: Signal,
     /// The consumer sleeps or is about to: the next producer raises the signal.
     asleep: AtomicBool,
+    /// The consumer is to look around once more before it sleeps, although no item came.
+    prodded: AtomicBool,
 }
 
 impl<T> Mailbox<T> {
     /// An empty mailbox whose consumer is taken to sleep.
     pub(super) fn new(capacity: usize) -> io::Result<Mailbox<T>> {
         let (queue, signal) = (ArrayQueue::new(capacity), Signal::new()?);
-        Ok(Mailbox { queue, signal, asleep: AtomicBool::new(true) })
+        let (asleep, prodded) = (AtomicBool::new(true), AtomicBool::new(false));
+        Ok(Mailbox { queue, signal, asleep, prodded })
     }
 
     /// The descriptor on which the consumer sleeps.
@@ -107,15 +111,21 @@ impl<T> Mailbox<T> {
         &self.signal
     }
 
-    /// Puts an item in and wakes the consumer if it sleeps; gives the item back when there is no room.
+    /// Puts an item in and wakes the consumer if it sleeps; gives the item back when there is no
+    /// room.
     pub(super) fn push(&self, item: T) -> Result<(), T> {
         self.queue.push(item)?;
         self.wake();
         Ok(())
     }
 
-    /// Wakes the consumer if it sleeps.
-    pub(super) fn wake(&self) {
+    /// Makes the consumer look around, whether it sleeps, works or is about to sleep.
+    pub(super) fn prod(&self) {
+        self.prodded.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
             self.signal.raise();
@@ -137,12 +147,14 @@ impl<T> Mailbox<T> {
         self.queue.len() <= self.queue.capacity() / 2
     }
 
-    /// Declares that the consumer is about to sleep on the signal. `false` when an item waits: then it
-    /// must not sleep.
+    /// Declares that the consumer is about to sleep on the signal. `false` when an item waits or
+    /// when it was prodded: then it must not sleep.
     pub(super) fn declare_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.queue.is_empty()
+        let is_prodded =
+            self.prodded.load(Ordering::Relaxed) && self.prodded.swap(false, Ordering::SeqCst);
+        self.queue.is_empty() && !is_prodded
     }
 
     /// Declares that the consumer looks into the queue by itself: producers save the signal.
@@ -150,8 +162,8 @@ impl<T> Mailbox<T> {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Takes an item. When there is none, clears the signal and declares the consumer asleep, so that
-    /// the descriptor becomes readable with the next item.
+    /// Takes an item. When there is none, clears the signal and declares the consumer asleep, so
+    /// that the descriptor becomes readable with the next item.
     pub(super) fn pop_or_sleep(&self) -> Option<T> {
         if let Some(item) = self.queue.pop() {
             return Some(item);
@@ -196,6 +208,17 @@ mod tests {
         assert_eq!(mailbox.pop_or_sleep(), Some(2));
         assert_eq!(mailbox.pop_or_sleep(), None);
         assert!(!is_raised(mailbox.signal()));
+    }
+
+    #[test]
+    fn a_prod_reaches_a_consumer_that_is_about_to_sleep() {
+        let mailbox = Mailbox::<u8>::new(4).unwrap();
+        mailbox.declare_awake();
+        mailbox.prod();
+        assert!(!mailbox.declare_asleep());
+        assert!(mailbox.declare_asleep(), "once is enough");
+        mailbox.prod();
+        assert!(is_raised(mailbox.signal()), "it slept");
     }
 
     #[test]

@@ -12,8 +12,8 @@
 use std::collections::VecDeque;
 
 use super::config::{ExtensionConfig, millis};
-use super::id::{JobId, WorkerId};
 use super::table::{Key, NONE, Record, Table};
+use crate::id::{JobId, WorkerId};
 use crate::random::Random;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerWheel;

@@ -1,6 +1,6 @@
 //! Jobs as a gate sees them: over all datacenters (AD-34, part 5).
 //!
-//! The gate learns from the reports of managers, decides by the [rules](super::ruling), and tells
+//! The gate learns from the reports of managers, decides by the rules of `ruling`, and tells
 //! every datacenter that has not finished until it has confirmed or finished. It addresses the
 //! leadership it knows of; a later leader refuses, says that it is the leader, and is told at once.
 //! A gate that hears of a job it does not know takes it over: that is how a gate replaces one that
@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::config::{JOB_DATACENTERS_MAX, JobsConfig, REPLY_COUNT_MAX, TIMEOUT_MAX, millis};
 use super::delivery::{Freshness, backoff, freshness, jittered};
-use super::id::JobId;
 use super::messages::{
     GlobalTimeout, JobMessage, Outgoing, Receipt, ReceiptOutcome, Report, ReportKind,
 };
@@ -28,6 +27,7 @@ use super::table::{NONE, Pool, Table};
 use super::timeout::{FenceToken, JobError, JobEvent, JobOutcome, TimeoutReason, check_timeout};
 use crate::config::DATACENTER_COUNT_MAX;
 use crate::error::ConfigError;
+use crate::id::JobId;
 use crate::node::{Address, DatacenterName};
 use crate::random::Random;
 use crate::time::{Duration, Instant};

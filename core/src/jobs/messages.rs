@@ -17,8 +17,8 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::id::JobId;
 use super::timeout::{FenceToken, JobOutcome, TimeoutReason, WorkflowCounts};
+use crate::id::JobId;
 use crate::node::Address;
 use crate::time::Duration;
 use crate::wire::native::Malformed;

@@ -64,9 +64,9 @@
 
 pub mod config;
 mod delivery;
+pub(crate) mod desk;
 pub mod extension;
 pub mod gate;
-pub mod id;
 pub mod messages;
 mod moment;
 mod ruling;
@@ -78,10 +78,10 @@ pub mod timeout;
 pub mod tracker;
 pub mod workflow;
 
+pub use crate::id::{JobId, WorkerId, WorkflowId};
 pub use config::{ExtensionConfig, JobsConfig, TimeoutRule};
 pub use extension::{ExtensionDenial, ExtensionGrant, ExtensionNegotiation, ExtensionRequest};
 pub use gate::{DatacenterTarget, GateJobStart, GateJobTracker};
-pub use id::{JobId, WorkerId, WorkflowId};
 pub use messages::{JobMessage, Outgoing};
 pub use ruling::DatacenterStatus;
 pub use snapshot::{DatacenterSnapshot, GateJobSnapshot, JobSnapshot};

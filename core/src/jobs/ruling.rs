@@ -13,10 +13,10 @@
 //! longer.
 
 use super::config::{JobsConfig, TimeoutRule, millis};
-use super::id::JobId;
 use super::moment::Moment;
 use super::table::{NONE, Pool, Record};
 use super::timeout::{FenceToken, JobOutcome, TimeoutReason};
+use crate::id::JobId;
 use crate::node::Address;
 use crate::time::Instant;
 

@@ -3,9 +3,9 @@
 //! Only durations occur in them, never a point on one host's clock. How a host replicates or stores
 //! them is its own affair.
 
-use super::id::JobId;
 use super::ruling::DatacenterStatus;
 use super::timeout::{FenceToken, JobOutcome, TimeoutReason, WorkflowCounts};
+use crate::id::JobId;
 use crate::node::{Address, DatacenterName};
 use crate::time::Duration;
 

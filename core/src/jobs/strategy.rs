@@ -18,7 +18,6 @@ use std::collections::VecDeque;
 use super::config::{GATE_COUNT_MAX, JobsConfig, millis};
 use super::delivery::Delivery;
 use super::extension::{WorkerList, Workers};
-use super::id::JobId;
 use super::messages::{JobMessage, Outgoing, Report, ReportKind};
 use super::moment::Moment;
 use super::snapshot::JobSnapshot;
@@ -28,6 +27,7 @@ use super::timeout::{
     FenceToken, JobClock, JobError, JobEvent, JobOutcome, TimeoutReason, WorkflowCounts,
     check_timeout,
 };
+use crate::id::JobId;
 use crate::node::Address;
 use crate::random::Random;
 use crate::time::{Duration, Instant};

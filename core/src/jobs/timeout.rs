@@ -9,8 +9,8 @@ use crate::node::{Address, DatacenterName};
 use crate::time::{Duration, Instant};
 
 use super::config::TIMEOUT_MAX;
-use super::id::{JobId, WorkerId};
 use super::moment::{Moment, nanos};
+use crate::id::{JobId, WorkerId};
 
 /// Which leadership of a job in its datacenter something comes from. Every new leader has a higher
 /// one, so that news from, or decisions about, an earlier leader are recognised as stale (AD-34,

@@ -3,13 +3,12 @@
 //!
 //! [`JobTracker`] is state without I/O and without a clock, driven like the engine: one input, then
 //! drain [`JobTracker::poll_message`] and [`JobTracker::poll_event`] until `None`, then wait until
-//! [`JobTracker::poll_timeout`]. The rules are in [`strategy`](super::strategy).
+//! [`JobTracker::poll_timeout`]. The rules are in `strategy`.
 
 use std::collections::VecDeque;
 
 use super::config::{JobsConfig, REPLY_COUNT_MAX};
 use super::extension::{ExtensionDenial, ExtensionGrant, ExtensionRequest};
-use super::id::{JobId, WorkerId};
 use super::messages::{GlobalTimeout, JobMessage, Outgoing, Receipt, ReceiptOutcome};
 use super::moment::Moment;
 use super::snapshot::JobSnapshot;
@@ -22,6 +21,7 @@ use super::timeout::{
 };
 use super::workflow::WorkflowEvent;
 use crate::error::ConfigError;
+use crate::id::{JobId, WorkerId};
 use crate::node::Address;
 use crate::time::{Duration, Instant};
 

@@ -17,10 +17,10 @@
 use std::collections::VecDeque;
 
 use super::config::JobsConfig;
-use super::id::{JobId, WorkflowId};
 use super::table::{Key, NONE, Record, Table};
 use super::timeout::WorkflowCounts;
 use crate::error::ConfigError;
+use crate::id::{JobId, WorkflowId};
 use crate::random::Random;
 use crate::time::{Duration, Instant};
 

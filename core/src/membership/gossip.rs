@@ -80,12 +80,20 @@ impl GossipQueue {
         Some(Taken { slot, sent })
     }
 
-    /// Puts back an update that has been sent once more, unless that was the last of `limit` times.
-    pub fn put_back_sent(&mut self, taken: Taken, limit: usize) {
+    /// The update that [`GossipQueue::take`] would take.
+    pub fn peek(&self) -> Option<u32> {
+        (self.occupied != 0).then(|| self.heads[self.occupied.trailing_zeros() as usize])
+    }
+
+    /// Puts back an update that has been sent once more, unless that was the last of `limit` times: then
+    /// it returns false.
+    pub fn put_back_sent(&mut self, taken: Taken, limit: usize) -> bool {
         let sent = usize::from(taken.sent) + 1;
-        if sent < limit.min(TRANSMISSIONS_MAX) {
+        let is_wanted = sent < limit.min(TRANSMISSIONS_MAX);
+        if is_wanted {
             self.append(taken.slot, sent as u8);
         }
+        is_wanted
     }
 
     /// Puts back an update that was not sent after all, first in its list as it was.

@@ -21,7 +21,7 @@ use super::table::{Identity, NONE, OWN_SLOT, Record};
 use super::{Context, Membership};
 use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
-use crate::node::{Incarnation, MemberState, Role};
+use crate::node::{Address, Generation, Incarnation, MemberState, Role};
 use crate::stats::Counter;
 use crate::time::Duration;
 use crate::wire::native::{Header, Message, Update, fingerprint};
@@ -72,6 +72,17 @@ fn worth(record: &Record, update: &Update) -> Worth {
     } else {
         Worth::Stale
     }
+}
+
+/// Whether those who believe this news of a node's present run would refuse any refutation by it: they
+/// know its goodbye, or an incarnation too far from its own.
+fn is_beyond_refutation(own: &Record, update: &Update) -> bool {
+    let (told, current) = (update.incarnation.0, own.incarnation.0);
+    let is_doubt = rank(update.state) > 0;
+    update.generation == own.generation
+        && (update.state == MemberState::Left
+            || told > current.saturating_add(INCARNATION_LEAP_MAX)
+            || is_doubt && current > told.saturating_add(INCARNATION_LEAP_MAX))
 }
 
 impl From<&Update> for Identity {
@@ -156,7 +167,6 @@ impl Membership {
             return None;
         };
         self.announce(context, slot);
-        self.gossip.push(slot);
         self.begin_confirmation(context, slot);
         Some(slot)
     }
@@ -168,11 +178,11 @@ impl Membership {
             return;
         }
         self.close_suspicion(context, slot);
-        context.tracker.forget(slot);
+        self.release(context, slot);
         self.table.get_mut(slot).confirmation_attempts = 0;
         self.table.set_state(slot, MemberState::Unconfirmed, context.now);
         self.announce(context, slot);
-        self.gossip.push(slot);
+        self.gossip.remove(slot);
         self.begin_confirmation(context, slot);
     }
 
@@ -193,9 +203,7 @@ impl Membership {
             return;
         }
         let strategy = Strategy::of(record.role, context.config);
-        let introductions =
-            if self.table.own().role == Role::Worker { INTRODUCTION_COUNT } else { 0 };
-        if record.confirmation_attempts < strategy.attempts.max(introductions) {
+        if record.confirmation_attempts < self.confirmation_limit(&strategy) {
             self.table.get_mut(slot).confirmation_attempts += 1;
             self.probe_member(context, slot, Purpose::Confirmation);
             context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
@@ -207,6 +215,25 @@ impl Membership {
             self.forget(context, slot);
         } else {
             context.effects.set_timer(Timer::Member(slot), record.since + patience);
+        }
+    }
+
+    /// How often this node asks an unconfirmed peer of that role to show itself.
+    fn confirmation_limit(&self, strategy: &Strategy) -> u8 {
+        let is_worker = self.table.own().role == Role::Worker;
+        strategy.attempts.max(if is_worker { INTRODUCTION_COUNT } else { 0 })
+    }
+
+    /// Somebody else hears an unconfirmed peer. When it has been asked in vain, perhaps across a broken
+    /// path, it is worth asking again.
+    fn ask_again(&mut self, context: &mut Context, slot: u32) {
+        let record = *self.table.get(slot);
+        let strategy = Strategy::of(record.role, context.config);
+        let limit = self.confirmation_limit(&strategy);
+        let is_exhausted = record.confirmation_attempts >= limit && limit > 0;
+        if record.state == MemberState::Unconfirmed && is_exhausted {
+            self.table.get_mut(slot).confirmation_attempts = 0;
+            context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
         }
     }
 
@@ -230,8 +257,7 @@ impl Membership {
 
     /// The member itself raised its incarnation: it lives.
     fn refuted(&mut self, context: &mut Context, slot: u32, incarnation: Incarnation) {
-        self.table.get_mut(slot).incarnation = incarnation;
-        self.gossip.push(slot);
+        self.table.set_incarnation(slot, incarnation);
         match self.table.get(slot).state {
             MemberState::Suspect => {
                 context.effects.count(Counter::SuspicionsRefuted);
@@ -242,15 +268,34 @@ impl Membership {
                 context.effects.clear_timer(Timer::Member(slot));
                 self.become_alive(context, slot);
             }
+            MemberState::Alive => {
+                self.gossip.push(slot);
+                context.effects.change(slot);
+            }
             _ => context.effects.change(slot),
         }
     }
 
-    /// News of a member, from gossip or a table.
-    pub(crate) fn apply(&mut self, context: &mut Context, update: &Update) {
+    /// News of a member, from gossip or a table of `teller`.
+    pub(crate) fn apply(&mut self, context: &mut Context, update: &Update, teller: Address) {
         context.effects.count(Counter::UpdatesReceived);
+        self.apply_record(context, update);
+        if update.state_version > 0
+            && let Some(slot) = self.table.find(update.address)
+            && self.table.get(slot).generation == update.generation
+        {
+            self.note_state_version(context, slot, update.state_version, teller);
+        }
+    }
+
+    fn apply_record(&mut self, context: &mut Context, update: &Update) {
         if update.address == self.table.own().address {
             self.apply_to_self(context, update);
+            return;
+        }
+        if update.state == MemberState::Unconfirmed {
+            // Hearsay of hearsay: a member that nobody has heard would be passed on for ever.
+            context.effects.count(Counter::UpdatesStale);
             return;
         }
         let Some(slot) = self.table.find(update.address) else {
@@ -264,7 +309,11 @@ impl Membership {
             }
             return;
         };
-        match worth(self.table.get(slot), update) {
+        let worth = worth(self.table.get(slot), update);
+        if rank(update.state) == 0 && matches!(worth, Worth::Stale | Worth::Newer) {
+            self.ask_again(context, slot);
+        }
+        match worth {
             Worth::Stale => context.effects.count(Counter::UpdatesStale),
             Worth::Implausible => context.effects.count(Counter::UpdatesRefused),
             Worth::Confirmation => self.suspect(context, slot, update.accuser),
@@ -289,7 +338,10 @@ impl Membership {
         if record.state == MemberState::Unconfirmed {
             match update.state {
                 MemberState::Dead | MemberState::Left => self.forget(context, slot),
-                _ => self.table.get_mut(slot).incarnation = update.incarnation,
+                _ => {
+                    self.table.set_incarnation(slot, update.incarnation);
+                    context.effects.change(slot);
+                }
             }
             return;
         }
@@ -303,12 +355,12 @@ impl Membership {
                     self.refuted(context, slot, update.incarnation);
                 }
                 self.close_suspicion(context, slot);
-                self.table.get_mut(slot).incarnation = update.incarnation;
+                self.table.set_incarnation(slot, update.incarnation);
                 self.suspect(context, slot, update.accuser);
                 self.recheck(context, slot);
             }
             MemberState::Dead | MemberState::Left => {
-                self.table.get_mut(slot).incarnation = update.incarnation;
+                self.table.set_incarnation(slot, update.incarnation);
                 self.depart(context, slot, update.state);
             }
             MemberState::Removed => unreachable!("the parser refuses it"),
@@ -322,24 +374,30 @@ impl Membership {
             context.effects.count(Counter::UpdatesStale);
             return;
         }
-        if update.generation > own.generation {
-            // A record of a run later than this one can only come from a clock that was set back before
-            // this run began. Continuing its numbers keeps this node from being stale for ever.
-            self.table.get_mut(OWN_SLOT).generation.0 = update.generation.0.saturating_add(1);
-        } else {
-            let leap = update.incarnation.0.saturating_sub(own.incarnation.0);
-            if leap > INCARNATION_LEAP_MAX {
-                context.effects.count(Counter::UpdatesRefused);
-                return;
-            }
-            let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
-            if !is_accusation && leap == 0 {
-                context.effects.count(Counter::UpdatesStale);
-                return;
-            }
-            self.health.worsen(u8::from(is_accusation));
-            self.table.get_mut(OWN_SLOT).incarnation = update.incarnation.next();
+        let leap = update.incarnation.0.saturating_sub(own.incarnation.0);
+        if update.generation > own.generation || is_beyond_refutation(&own, update) {
+            self.count_on(context, update.generation);
+            return;
         }
+        let is_accusation = rank(update.state) > 0 && update.incarnation >= own.incarnation;
+        if !is_accusation && leap == 0 {
+            context.effects.count(Counter::UpdatesStale);
+            return;
+        }
+        self.health.worsen(u8::from(is_accusation));
+        self.table.set_incarnation(OWN_SLOT, update.incarnation.next());
+        self.tell_refutation(context);
+    }
+
+    /// Goes on as a later run than one that peers remember. A record of such a run can only come from a
+    /// clock that was set back before this run began, from one that stood still, or from a forger. Counting on
+    /// from there keeps this node from being stale for ever.
+    pub(crate) fn count_on(&mut self, context: &mut Context, remembered: Generation) {
+        self.table.succeed(remembered);
+        self.tell_refutation(context);
+    }
+
+    fn tell_refutation(&mut self, context: &mut Context) {
         let incarnation = self.table.own().incarnation;
         context.effects.count(Counter::Refutations);
         context.effects.emit(Event::Refuted { incarnation, at: context.now });
@@ -350,16 +408,21 @@ impl Membership {
     /// An active member did not answer somebody.
     pub(crate) fn suspect(&mut self, context: &mut Context, slot: u32, accuser: u32) {
         let record = *self.table.get(slot);
+        let terms = self.terms(context, slot);
         if record.suspicion != NONE {
+            let is_own = accuser == self.own_fingerprint();
             let suspicion = self.suspicions.get_mut(record.suspicion);
-            if suspicion.confirm(accuser) {
-                let deadline = suspicion.deadline();
-                context.effects.set_timer(Timer::Member(slot), deadline);
+            let is_confirmed = suspicion.confirm(accuser);
+            if is_own {
+                suspicion.tighten(terms);
+            }
+            context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
+            if is_confirmed {
                 self.gossip.push(slot);
             }
             return;
         }
-        let suspicion = Suspicion::new(context.now, accuser, self.terms(context, slot));
+        let suspicion = Suspicion::new(context.now, accuser, terms);
         context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
         context.effects.count(Counter::SuspicionsStarted);
         self.table.get_mut(slot).suspicion = self.suspicions.open(suspicion);
@@ -367,6 +430,7 @@ impl Membership {
             self.table.set_state(slot, MemberState::Suspect, context.now);
             self.announce(context, slot);
         }
+        context.effects.change(slot);
         self.gossip.push(slot);
     }
 
@@ -399,6 +463,7 @@ impl Membership {
     /// A member died or left; its record stays for a while, so that late news is recognised.
     fn depart(&mut self, context: &mut Context, slot: u32, state: MemberState) {
         self.close_suspicion(context, slot);
+        self.job_layer.forget_member(slot);
         self.table.set_state(slot, state, context.now);
         let retention = Duration::from_millis(context.config.dead_retention_ms);
         context.effects.set_timer(Timer::Member(slot), context.now + retention);
@@ -413,8 +478,16 @@ impl Membership {
         context.effects.emit(Event::Member(removed));
         context.effects.clear_timer(Timer::Member(slot));
         self.gossip.remove(slot);
-        context.tracker.forget(slot);
+        self.release(context, slot);
         context.effects.change(slot);
+    }
+
+    /// Clears what other parts know about a slot whose member is another now.
+    fn release(&mut self, context: &mut Context, slot: u32) {
+        context.tracker.forget(slot);
+        self.states.forget(slot);
+        self.broadcasts.forget(slot);
+        self.job_layer.forget_member(slot);
     }
 
     /// What a member's state waited for has come.

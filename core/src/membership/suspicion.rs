@@ -102,6 +102,14 @@ impl Suspicion {
         true
     }
 
+    /// Takes shorter terms, which a new failed probe justifies: what this node began while it was unwell
+    /// or far away need not take as long once it is not.
+    pub fn tighten(&mut self, terms: Terms) {
+        if terms.max < self.terms.max {
+            self.terms = terms;
+        }
+    }
+
     /// Gives the suspect time during which nobody listened.
     pub fn extend(&mut self, lost: Duration) {
         self.started += lost;
@@ -196,6 +204,18 @@ mod tests {
         assert!(suspicion.deadline() < first);
         let told: Vec<u32> = (0..4).map(|sent| suspicion.accuser_to_tell(sent)).collect();
         assert_eq!(told, [9, 8, 7, 9]);
+    }
+
+    #[test]
+    fn renewed_terms_shorten_and_never_lengthen() {
+        let terms = Terms::new(10, INTERVAL, 4.0, 6.0, 2);
+        let mut suspicion = Suspicion::new(Instant::ZERO, 7, terms.stretched(9.0));
+        let long = suspicion.deadline();
+        suspicion.tighten(terms);
+        let short = suspicion.deadline();
+        assert_eq!(short.as_nanos(), long.as_nanos() / 9);
+        suspicion.tighten(terms.stretched(3.0));
+        assert_eq!(suspicion.deadline(), short);
     }
 
     #[test]

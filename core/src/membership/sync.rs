@@ -20,6 +20,8 @@ use crate::wire::native::{Header, Kind};
 const BACKOFF_MAX: u32 = 32;
 /// The host is told after this many attempts, and each time they have doubled.
 const ATTEMPTS_TOLD: u32 = 4;
+/// A page that begins behind every slot: the answer to a peer that knows the same members.
+const NO_PAGE: u32 = u32::MAX;
 /// A goodbye is said this often, one gossip interval apart.
 const GOODBYE_ROUNDS: u8 = 3;
 /// How many peers hear each goodbye directly; gossip carries it to the others.
@@ -125,15 +127,19 @@ impl Membership {
         }
     }
 
-    /// A peer wants a page of members.
-    pub(crate) fn answer_sync(&mut self, context: &mut Context, source: Address, header: &Header) {
+    /// A peer wants a page of members, unless its digest is the same as ours.
+    pub(crate) fn answer_sync(
+        &mut self,
+        context: &mut Context,
+        source: Address,
+        header: &Header,
+        digest: Option<u64>,
+    ) {
+        let is_same = digest == Some(self.table.digest());
+        let parameter = if is_same { NO_PAGE } else { header.parameter };
         let answer = Outgoing::new(Kind::SyncReply, header.sender);
-        context.effects.transmit(Outgoing {
-            destination: source,
-            sequence: header.sequence,
-            parameter: header.parameter,
-            ..answer
-        });
+        let sequence = header.sequence;
+        context.effects.transmit(Outgoing { destination: source, sequence, parameter, ..answer });
     }
 
     /// A page of members has been applied.
@@ -156,6 +162,9 @@ impl Membership {
             self.presence.has_joined = true;
             context.effects.clear_timer(Timer::JoinRound);
             context.effects.emit(Event::Joined { seed: header.sender, at: context.now });
+            // Nodes that join together find few others in the first table they read; look again soon.
+            let soon = context.config.probe_interval().mul_f64(1.0 + context.random.unit());
+            context.effects.set_timer(Timer::SyncRound, context.now + soon);
         }
     }
 
@@ -164,8 +173,7 @@ impl Membership {
         if self.is_leaving() {
             return Err(CommandError::Leaving);
         }
-        let own = self.table.get_mut(OWN_SLOT);
-        own.incarnation = own.incarnation.next();
+        self.table.set_incarnation(OWN_SLOT, self.table.own().incarnation.next());
         self.table.set_state(OWN_SLOT, MemberState::Left, context.now);
         self.announce(context, OWN_SLOT);
         self.gossip.push(OWN_SLOT);

@@ -1,8 +1,8 @@
 //! The member table: records in slots, found by address in O(1), counted and drawn by group.
 //!
 //! Slot 0 is this node. Every other record is in one of three groups (active, unconfirmed, departed),
-//! each a dense list, so that peers are drawn at random and groups are counted without a walk. A slot keeps
-//! its number for as long as its record lives and is given to another afterwards. When the table is full
+//! each a dense list, so that peers are drawn at random and groups are counted without a walk. A digest over
+//! all active members is kept up to date, so that two nodes see at a glance whether they agree. A slot keeps its number for as long as its record lives and is given to another afterwards. When the table is full
 //! the oldest of a few departed records drawn at random makes room; active ones never do.
 
 use hashbrown::HashTable;
@@ -99,6 +99,7 @@ pub(crate) struct MemberTable {
     datacenters: Vec<DatacenterName>,
     capacity: usize,
     hash_key: u64,
+    digest: u64,
 }
 
 impl MemberTable {
@@ -112,12 +113,43 @@ impl MemberTable {
             datacenters: Vec::new(),
             capacity: capacity as usize,
             hash_key,
+            digest: 0,
         };
         let slot = table.insert(own, now).expect("an empty table has room");
         assert_eq!(slot, OWN_SLOT);
         table.leave_group(OWN_SLOT);
         table.records[0].state = MemberState::Alive;
+        table.digest ^= table.contribution(OWN_SLOT);
         table
+    }
+
+    /// Equal, in all likelihood, for nodes that know the same runs and incarnations of the same active members.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Notes that a member is in a later incarnation.
+    pub fn set_incarnation(&mut self, slot: u32, incarnation: Incarnation) {
+        self.digest ^= self.contribution(slot);
+        self.records[slot as usize].incarnation = incarnation;
+        self.digest ^= self.contribution(slot);
+    }
+
+    /// Lets this node go on as a later run than the one its peers remember.
+    pub fn succeed(&mut self, remembered: Generation) {
+        self.digest ^= self.contribution(OWN_SLOT);
+        self.records[OWN_SLOT as usize].generation = Generation(remembered.0.saturating_add(1));
+        self.digest ^= self.contribution(OWN_SLOT);
+    }
+
+    /// What a record adds to the digest: nothing unless it is active.
+    fn contribution(&self, slot: u32) -> u64 {
+        let record = &self.records[slot as usize];
+        if !record.state.is_active() {
+            return 0;
+        }
+        let run = record.generation.0.rotate_left(32) ^ u64::from(record.incarnation.0);
+        hash_address(run.wrapping_mul(0x9e37_79b9_7f4a_7c15), record.address)
     }
 
     /// The record in a slot that is in use.
@@ -127,7 +159,7 @@ impl MemberTable {
         record
     }
 
-    /// The same, to change anything but its state.
+    /// The same, to change anything but its state and its identity.
     pub fn get_mut(&mut self, slot: u32) -> &mut Record {
         &mut self.records[slot as usize]
     }
@@ -213,15 +245,17 @@ impl MemberTable {
 
     /// Moves a member to another state.
     pub fn set_state(&mut self, slot: u32, state: MemberState, now: Instant) {
+        self.digest ^= self.contribution(slot);
         let record = &mut self.records[slot as usize];
         record.since = now;
         if slot == OWN_SLOT || group_of(record.state) == group_of(state) {
             record.state = state;
-            return;
+        } else {
+            self.leave_group(slot);
+            self.records[slot as usize].state = state;
+            self.join_group(slot);
         }
-        self.leave_group(slot);
-        self.records[slot as usize].state = state;
-        self.join_group(slot);
+        self.digest ^= self.contribution(slot);
     }
 
     /// Changes who the member says it is; false when its datacenter's name cannot be remembered.
@@ -233,17 +267,20 @@ impl MemberTable {
                 Err(Full) => return false,
             }
         }
+        self.digest ^= self.contribution(slot);
         let record = &mut self.records[slot as usize];
         record.generation = identity.generation;
         record.incarnation = identity.incarnation;
         record.role = identity.role;
         record.health_score = identity.health_score;
+        self.digest ^= self.contribution(slot);
         true
     }
 
     /// Forgets a member and frees its slot.
     pub fn remove(&mut self, slot: u32) {
         assert_ne!(slot, OWN_SLOT, "this node is always in its own table");
+        self.digest ^= self.contribution(slot);
         self.leave_group(slot);
         let hash = self.hash(self.records[slot as usize].address);
         let entry = self.index.find_entry(hash, |&other| other == slot);
@@ -417,16 +454,23 @@ mod tests {
             [MemberState::Alive, MemberState::Suspect, MemberState::Dead, MemberState::Left];
         for step in 0..20_000 {
             let port = 2 + random.below(100) as u16;
-            match (table.find(identity(port).address), random.below(3)) {
+            match (table.find(identity(port).address), random.below(4)) {
                 (None, _) => {
                     let _ = insert(&mut table, port);
                 }
                 (Some(slot), 0) => table.remove(slot),
+                (Some(slot), 1) => {
+                    let next = table.get(slot).incarnation.next();
+                    table.set_incarnation(slot, next);
+                }
                 (Some(slot), _) => {
                     let state = states[random.below(4) as usize];
                     table.set_state(slot, state, Instant::from_millis(step));
                 }
             }
+            let whole = (0..table.slot_count()).filter(|&slot| table.occupied(slot).is_some());
+            let digest = whole.fold(0, |digest, slot| digest ^ table.contribution(slot));
+            assert_eq!(table.digest(), digest);
             let occupied = (1..table.slot_count()).filter_map(|slot| table.occupied(slot)).count();
             assert_eq!(occupied, table.peer_count());
             for &slot in table.active() {

@@ -5,4 +5,5 @@
 
 pub mod envelope;
 pub mod native;
+pub mod payload;
 pub mod replay;

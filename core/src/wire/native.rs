@@ -1,12 +1,13 @@
 //! The native message: a fixed little-endian layout, read where it lies.
 //!
 //! ```text
-//! header 92 | coordinate 44, if flagged | datacenter name 1..31 | updates, each 38 + datacenter name
+//! header 94 | coordinate 44, if flagged | datacenter name 1..31 | updates, each 42 + name | payload
 //! ```
 //!
 //! Every message introduces its sender completely (address, generation, incarnation, role, datacenter,
 //! health, coordinate), so any single datagram is enough to know a peer. What room is left carries member
-//! updates (SWIM, section 4.1: piggyback). [`Message::parse`] checks the whole message before the first
+//! updates (SWIM, section 4.1: piggyback), then a payload whose meaning depends on the kind: user
+//! broadcasts, a part of a host's state, or a digest of the member table. [`Message::parse`] checks the whole message before the first
 //! field is used: there is no state from half a message.
 
 use zerocopy::little_endian::{F32, U16, U32, U64};
@@ -33,21 +34,39 @@ pub enum Kind {
     SyncRequest = 6,
     /// A page of members; the parameter says where the next begins, 0 that there is none.
     SyncReply = 7,
-    /// Nothing but updates. Not answered.
+    /// Nothing but updates and broadcasts. Not answered.
     Gossip = 8,
+    /// Give me a part of the subject's state. Answered with [`Kind::StateReply`].
+    StateRequest = 9,
+    /// A part of the subject's state.
+    StateReply = 10,
+    /// Messages between managers and gates about jobs, acknowledged among themselves.
+    Jobs = 11,
 }
 
 impl Kind {
     fn from_wire(number: u8) -> Option<Kind> {
         use Kind::*;
-        let kinds = [Probe, Ack, IndirectProbe, IndirectAck, Nack, SyncRequest, SyncReply, Gossip];
+        let kinds = [
+            Probe,
+            Ack,
+            IndirectProbe,
+            IndirectAck,
+            Nack,
+            SyncRequest,
+            SyncReply,
+            Gossip,
+            StateRequest,
+            StateReply,
+            Jobs,
+        ];
         kinds.get(usize::from(number).checked_sub(1)?).copied()
     }
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
-struct WireAddress {
+pub(super) struct WireAddress {
     ip: [u8; 16],
     port: U16,
 }
@@ -59,7 +78,7 @@ impl From<Address> for WireAddress {
 }
 
 impl WireAddress {
-    fn address(self) -> Address {
+    pub(super) fn address(self) -> Address {
         Address::from_parts(self.ip, self.port.get())
     }
 }
@@ -81,11 +100,12 @@ struct WireHeader {
     subject: WireAddress,
     update_count: u8,
     datacenter_size: u8,
-    reserved: U32,
+    state_version: U32,
+    payload_size: U16,
 }
 
 const HAS_COORDINATE: u8 = 1;
-const _: () = assert!(size_of::<WireHeader>() == 92);
+const _: () = assert!(size_of::<WireHeader>() == 94);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -103,13 +123,17 @@ struct WireUpdate {
     generation: U64,
     incarnation: U32,
     accuser: U32,
+    state_version: U32,
     state: u8,
     role: u8,
     health_score: u8,
     datacenter_size: u8,
 }
 
-const _: () = assert!(size_of::<WireUpdate>() == 38);
+const _: () = assert!(size_of::<WireUpdate>() == 42);
+
+/// The most bytes that one update takes.
+pub const UPDATE_SIZE_MAX: usize = size_of::<WireUpdate>() + DatacenterName::SIZE_MAX;
 
 /// The fixed part of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,6 +162,8 @@ pub struct Header {
     /// For a page of members, where it begins or the next one will; for an indirect probe, how long the
     /// asking node waits, in ms; 0 otherwise.
     pub parameter: u32,
+    /// The latest version of the sender's state, 0 when it has none.
+    pub state_version: u32,
 }
 
 /// News of one member.
@@ -157,9 +183,11 @@ pub struct Update {
     pub health_score: u8,
     /// Where it runs.
     pub datacenter: DatacenterName,
-    /// The [fingerprint](fingerprint) of the node that suspects it, so that confirmations by different
+    /// The [`fingerprint`] of the node that suspects it, so that confirmations by different
     /// nodes are told apart wherever they arrive from; 0 for other news.
     pub accuser: u32,
+    /// The version of its state that the teller holds, 0 when none.
+    pub state_version: u32,
 }
 
 /// A short name for a run of a node, for telling accusers apart.
@@ -189,6 +217,8 @@ pub struct Message<'a> {
     /// Where the sender is in the latency space.
     pub coordinate: Option<Coordinate>,
     updates: &'a [u8],
+    /// What the kind says it is; empty when the message has none.
+    pub payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
@@ -210,6 +240,7 @@ impl<'a> Message<'a> {
             recipient_generation: Generation(wire.recipient_generation.get()),
             subject: wire.subject.address(),
             parameter: wire.parameter.get(),
+            state_version: wire.state_version.get(),
         };
         if !header.sender.is_reachable() || wire.flags & !HAS_COORDINATE != 0 {
             return Err(Malformed);
@@ -221,15 +252,17 @@ impl<'a> Message<'a> {
                 (Some(read_coordinate(wire)), rest)
             }
         };
-        let (datacenter, updates) = read_name(rest, wire.datacenter_size)?;
-        let mut unread = updates;
+        let (datacenter, rest) = read_name(rest, wire.datacenter_size)?;
+        let mut payload = rest;
         for _ in 0..wire.update_count {
-            (_, unread) = read_update(unread)?;
+            (_, payload) = read_update(payload)?;
         }
-        if !unread.is_empty() {
+        if payload.len() != usize::from(wire.payload_size.get()) {
             return Err(Malformed);
         }
-        Ok(Message { header, datacenter, coordinate, updates })
+        super::payload::check(header.kind, payload)?;
+        let updates = &rest[..rest.len() - payload.len()];
+        Ok(Message { header, datacenter, coordinate, updates, payload })
     }
 
     /// The member updates, in order of importance to the sender.
@@ -273,16 +306,20 @@ fn read_update(bytes: &[u8]) -> Result<(Update, &[u8]), Malformed> {
         health_score: wire.health_score,
         datacenter,
         accuser: wire.accuser.get(),
+        state_version: wire.state_version.get(),
     };
     Ok((update, rest))
 }
 
 /// Writes one message into the buffer it will be sent from.
+///
+/// Updates come before the payload: once a payload byte is written, no update may follow.
 #[derive(Debug)]
 pub struct MessageWriter<'a> {
     buffer: &'a mut [u8],
     size: usize,
     update_count: u8,
+    payload_size: u16,
 }
 
 impl<'a> MessageWriter<'a> {
@@ -312,7 +349,8 @@ impl<'a> MessageWriter<'a> {
             subject: header.subject.into(),
             update_count: 0,
             datacenter_size: name.len() as u8,
-            reserved: U32::ZERO,
+            state_version: U32::new(header.state_version),
+            payload_size: U16::ZERO,
         };
         let wire_coordinate = WireCoordinate {
             vector: coordinate.vector.map(|component| F32::new(component as f32)),
@@ -320,7 +358,7 @@ impl<'a> MessageWriter<'a> {
             adjustment: F32::new(coordinate.adjustment as f32),
             error: F32::new(coordinate.error as f32),
         };
-        let mut writer = MessageWriter { buffer, size: 0, update_count: 0 };
+        let mut writer = MessageWriter { buffer, size: 0, update_count: 0, payload_size: 0 };
         writer.append(wire.as_bytes());
         writer.append(wire_coordinate.as_bytes());
         writer.append(name);
@@ -329,9 +367,10 @@ impl<'a> MessageWriter<'a> {
 
     /// Adds an update; false, and nothing added, when there is no room for it.
     pub fn push_update(&mut self, update: &Update) -> bool {
+        debug_assert_eq!(self.payload_size, 0, "updates come before the payload");
         let name = update.datacenter.as_bytes();
         let size = size_of::<WireUpdate>() + name.len();
-        if self.buffer.len() - self.size < size || self.update_count == u8::MAX {
+        if self.room() < size || self.update_count == u8::MAX {
             return false;
         }
         let wire = WireUpdate {
@@ -339,6 +378,7 @@ impl<'a> MessageWriter<'a> {
             generation: U64::new(update.generation.0),
             incarnation: U32::new(update.incarnation.0),
             accuser: U32::new(update.accuser),
+            state_version: U32::new(update.state_version),
             state: update.state as u8,
             role: update.role as u8,
             health_score: update.health_score,
@@ -347,6 +387,22 @@ impl<'a> MessageWriter<'a> {
         self.append(wire.as_bytes());
         self.append(name);
         self.update_count += 1;
+        true
+    }
+
+    /// Bytes that still fit.
+    pub fn room(&self) -> usize {
+        self.buffer.len() - self.size
+    }
+
+    /// Adds these parts to the payload, all or none; false when there is no room for them.
+    pub fn push_payload(&mut self, parts: &[&[u8]]) -> bool {
+        let size: usize = parts.iter().map(|part| part.len()).sum();
+        if self.room() < size {
+            return false;
+        }
+        parts.iter().for_each(|part| self.append(part));
+        self.payload_size += size as u16;
         true
     }
 
@@ -364,6 +420,8 @@ impl<'a> MessageWriter<'a> {
     /// Completes the message and returns its size.
     pub fn finish(self) -> usize {
         self.buffer[std::mem::offset_of!(WireHeader, update_count)] = self.update_count;
+        let at = std::mem::offset_of!(WireHeader, payload_size);
+        self.buffer[at..at + 2].copy_from_slice(&self.payload_size.to_le_bytes());
         self.size
     }
 
@@ -377,6 +435,7 @@ impl<'a> MessageWriter<'a> {
 mod tests {
     use super::*;
     use crate::random::Random;
+    use crate::wire::payload::{Broadcast, broadcasts, push_broadcast};
 
     fn header() -> Header {
         Header {
@@ -391,6 +450,7 @@ mod tests {
             recipient_generation: Generation(8),
             subject: "10.0.0.2:1".parse().unwrap(),
             parameter: 12,
+            state_version: 4,
         }
     }
 
@@ -404,6 +464,7 @@ mod tests {
             health_score: 1,
             datacenter: "eu-west".parse().unwrap(),
             accuser: 99,
+            state_version: 17,
         }
     }
 
@@ -418,6 +479,11 @@ mod tests {
         for port in 0..update_count {
             assert!(writer.push_update(&update(port)));
         }
+        let origin = header().sender;
+        let bytes = b"payload";
+        let broadcast =
+            Broadcast { origin, generation: Generation(5), sequence: 1, bytes: &bytes[..] };
+        assert!(push_broadcast(&mut writer, &broadcast));
         let size = writer.finish();
         buffer.truncate(size);
         buffer
@@ -430,18 +496,29 @@ mod tests {
         assert_eq!(parsed.header, header());
         assert_eq!(parsed.datacenter.as_str(), "us-east");
         assert_eq!(parsed.coordinate, Some(coordinate()));
+        assert_eq!(broadcasts(parsed.payload).next().unwrap().bytes, b"payload");
         assert_eq!(parsed.updates().collect::<Vec<_>>(), (0..20).map(update).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_full_message_takes_no_more_updates() {
-        let mut buffer = vec![0; 300];
+        let mut buffer = vec![0; 310];
         let name = "x".parse().unwrap();
         let mut writer = MessageWriter::new(&mut buffer, &header(), &name, &coordinate());
         let accepted = (0..10).filter(|&port| writer.push_update(&update(port))).count();
         assert_eq!(accepted, 3);
         let size = writer.finish();
         assert_eq!(Message::parse(&buffer[..size]).unwrap().updates().count(), 3);
+    }
+
+    #[test]
+    fn kinds_survive_their_wire_form() {
+        for number in 0..=u8::MAX {
+            match Kind::from_wire(number) {
+                Some(kind) => assert_eq!(kind as u8, number),
+                None => assert!(number == 0 || number > Kind::Jobs as u8, "{number}"),
+            }
+        }
     }
 
     #[test]

@@ -33,8 +33,9 @@ macro_rules! identifier {
         }
 
         impl From<u128> for $name {
+            /// The largest byte first, as UUIDs are written.
             fn from(number: u128) -> $name {
-                $name(number.to_le_bytes())
+                $name(number.to_be_bytes())
             }
         }
 
@@ -72,12 +73,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_is_one_job_everywhere() {
+        // The first half of the published SHA-256 of "abc", so that other layers can check theirs.
+        assert_eq!(JobId::from_name(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
+    }
+
+    #[test]
     fn names_and_numbers_are_kept_apart_and_print_as_hex() {
         assert_eq!(JobId::from_name(b"nightly"), JobId::from_name(b"nightly"));
         assert_ne!(JobId::from_name(b"nightly"), JobId::from_name(b"nightly2"));
         let worker = WorkerId::from(0x0201);
-        assert_eq!(worker.to_string(), "01020000000000000000000000000000");
-        assert_eq!(format!("{worker:?}"), "WorkerId(01020000000000000000000000000000)");
+        assert_eq!(worker.to_string(), "00000000000000000000000000000201");
+        assert_eq!(format!("{worker:?}"), "WorkerId(00000000000000000000000000000201)");
         assert_eq!(WorkerId::from_bytes(*worker.as_bytes()), worker);
     }
 }

@@ -1,0 +1,49 @@
+//! How the program ends: its exit codes, and failures as one line that says what to do.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// Why the program stops before it did what it was asked. Codes: 0 done, 1 failed, 2 usage.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The request was sound and could not be carried out.
+    Failed(String),
+    /// The request itself has to change: a flag, a file, an address.
+    Usage(String),
+}
+
+impl Failure {
+    /// A [`Failure::Failed`] with this message.
+    pub fn failed(message: impl Display) -> Failure {
+        Failure::Failed(message.to_string())
+    }
+
+    /// A [`Failure::Usage`] with this message.
+    pub fn usage(message: impl Display) -> Failure {
+        Failure::Usage(message.to_string())
+    }
+
+    /// Reads clap's report, which fills several lines, as one.
+    pub fn from_clap(error: &clap::Error) -> Failure {
+        let report = error.to_string();
+        let lines = report.lines().map(str::trim).take_while(|line| {
+            !line.starts_with("Usage:") && !line.starts_with("For more information")
+        });
+        let sentence: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        let sentence = sentence.join(" ");
+        let message = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+        Failure::usage(format_args!("{message} (see --help)"))
+    }
+
+    /// Prints the line and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let (message, code) = match self {
+            Failure::Failed(message) => (message, 1),
+            Failure::Usage(message) => (message, 2),
+        };
+        // Control characters would break the promise of one line.
+        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        eprintln!("shoal: {line}");
+        ExitCode::from(code)
+    }
+}

@@ -1,0 +1,114 @@
+//! The `shoal` program: runs a node, makes secrets, shows a whole cluster at work.
+//!
+//! Each command is a module with its arguments and a `run` function. Exit codes: 0 done, 1 failed,
+//! 2 usage; every failure is one line on stderr that says what to do. Logs go to stderr too,
+//! results to stdout.
+#![deny(unsafe_code)]
+
+mod agent;
+mod demo;
+mod exit;
+mod keygen;
+mod output;
+mod settings;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::filter::LevelFilter;
+
+use exit::Failure;
+
+/// Cluster membership, failure detection, network coordinates and job routing across datacenters.
+#[derive(Parser, Debug)]
+#[command(name = "shoal", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Start here:
+  shoal demo                           # three datacenters in one process, half a minute
+  shoal keygen --output secret.key     # then, on each machine:
+  shoal agent --bind 10.0.0.1:7462 --secret-file secret.key --join 10.0.0.2:7462
+
+SHOAL_LOG sets how much is logged to stderr: off, error, warn, info, debug, trace
+(default: info; the demo: warn).
+Exit codes: 0 done, 1 failed, 2 usage.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Agent(agent::Arguments),
+    Demo(demo::Arguments),
+    Keygen(keygen::Arguments),
+    Simulate(simulate::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::try_parse() {
+        Ok(arguments) => start_log(&arguments.command).and_then(|()| run(&arguments.command)),
+        Err(error) => match error.kind() {
+            // Help was asked for, or is the answer to an empty command line. Clap knows where it
+            // goes.
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Err(Failure::from_clap(&error)),
+        },
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Agent(arguments) => agent::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Keygen(arguments) => keygen::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
+    }
+}
+
+fn start_log(command: &Command) -> Result<(), Failure> {
+    let level = match (std::env::var("SHOAL_LOG"), command) {
+        // Log lines would run through the demo's picture, which tells the same things itself.
+        (Err(_), Command::Demo(_)) => LevelFilter::WARN,
+        (Err(_), _) => LevelFilter::INFO,
+        (Ok(text), _) => text.parse().map_err(|_| {
+            Failure::usage(format_args!(
+                "SHOAL_LOG is {text:?}, expected off, error, warn, info, debug or trace"
+            ))
+        })?,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_helpful_line() {
+        let line = |words: &[&str]| match Failure::from_clap(
+            &Arguments::try_parse_from(words).unwrap_err(),
+        ) {
+            Failure::Usage(line) => line,
+            Failure::Failed(line) => panic!("{line} is a usage error"),
+        };
+        let role = line(&["shoal", "agent", "--role", "client"]);
+        assert!(role.contains("expected gate, manager or worker"), "{role}");
+        let typo = line(&["shoal", "agent", "--bnid", "127.0.0.1:1"]);
+        assert!(typo.contains("'--bind'") && !typo.contains('\n'), "{typo}");
+    }
+}

@@ -1,0 +1,179 @@
+//! The classes of events, one for each kind that the engine has.
+
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+use shoal_core::{MemberState, Role};
+
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
+use crate::ids::JobId;
+use crate::jobs::values::job_event_object;
+use crate::names::Name;
+use crate::values::value_class;
+
+value_class! {
+    /// A member is new, changed its state, or came back as a new generation.
+    MemberEvent {
+        /// Where the member is reached, `"ip:port"`.
+        address: AddressText,
+        /// What it is now.
+        state: Name<MemberState>,
+        /// What it does.
+        role: Name<Role>,
+        /// Where it runs.
+        datacenter: DatacenterText,
+        /// Which run of its program: later runs have larger numbers.
+        generation: u64,
+        /// Its own count of refutations.
+        incarnation: u32,
+        /// When this node learned of it, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A seed answered and its member table has been read: the node is part of a cluster.
+    Joined {
+        /// The seed that answered, `"ip:port"`.
+        seed: AddressText,
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// No seed has answered so far. The node keeps trying, at growing intervals.
+    JoinDelayed {
+        /// Attempts made.
+        attempts: u32,
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// Peers said that this node failed, and it told them otherwise.
+    Refuted {
+        /// The incarnation that refutes.
+        incarnation: u32,
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A member changed the state that its program attaches to it.
+    StateChanged {
+        /// The member, `"ip:port"`.
+        address: AddressText,
+        /// Its new state, whole.
+        state: Payload,
+        /// When it was complete here, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A member sent bytes to everybody. Each broadcast is delivered once; order is not kept.
+    Broadcast {
+        /// The member, `"ip:port"`.
+        source: AddressText,
+        /// Its bytes.
+        payload: Payload,
+        /// When they came, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A member does not serve a job, although its machine may be well.
+    JobMemberDead {
+        /// The job.
+        job: JobId,
+        /// The member that the job should do without, `"ip:port"`.
+        address: AddressText,
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// The node was not run for so long that what it waited for proves nothing: it begins its
+    /// observations anew.
+    Stalled {
+        /// By how much it missed its deadline, in seconds.
+        lasted_seconds: Seconds,
+        /// When it noticed, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// The goodbye has been sent. It is the last event of a node.
+    Left {
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// Events were lost because the program did not take them. `members()` tells the present state.
+    Overflow {
+        /// How many were lost since the last such event.
+        lost: u64,
+    }
+}
+
+value_class! {
+    /// An event that this version of the bindings has no class for.
+    OtherEvent {
+        /// The event in words.
+        text: String,
+    }
+}
+
+/// The Python object for an event.
+pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult<Bound<'_, PyAny>> {
+    use shoal_core::Event;
+    match event {
+        Event::Member(member) => MemberEvent {
+            address: AddressText(member.address),
+            state: Name(member.state),
+            role: Name(member.role),
+            datacenter: DatacenterText(member.datacenter),
+            generation: member.generation.0,
+            incarnation: member.incarnation.0,
+            at_ns: member.at.as_nanos(),
+        }
+        .into_bound_py_any(py),
+        Event::Joined { seed, at, .. } => {
+            Joined { seed: AddressText(seed), at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::JoinDelayed { attempts, at, .. } => {
+            JoinDelayed { attempts, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::State { address, state, at, .. } => {
+            let (address, state) = (AddressText(address), Payload(state));
+            StateChanged { address, state, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Broadcast { source, payload, at, .. } => {
+            let (source, payload) = (AddressText(source), Payload(payload));
+            Broadcast { source, payload, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Stalled { lasted, at, .. } => {
+            let lasted_seconds = Seconds(lasted);
+            Stalled { lasted_seconds, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::JobMemberDead { job, address, at, .. } => {
+            let (job, address) = (JobId(job), AddressText(address));
+            JobMemberDead { job, address, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Job(event) => job_event_object(py, event),
+        Event::Refuted { incarnation, at, .. } => {
+            Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Left { at, .. } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
+        Event::Overflow { lost, .. } => Overflow { lost }.into_bound_py_any(py),
+        other => OtherEvent { text: format!("{other:?}") }.into_bound_py_any(py),
+    }
+}

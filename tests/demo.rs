@@ -1,0 +1,43 @@
+//! `shoal demo` as a user runs it: it ends by itself, reports what it promises and writes its page.
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+mod program;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use program::shoal;
+use serde_json::Value;
+
+#[test]
+fn the_demo_tells_its_whole_story_within_a_minute() {
+    let program = shoal();
+    let folder = std::env::temp_dir().join(format!("shoal-demo-{}", std::process::id()));
+    let page = folder.join("report.html");
+    let started = Instant::now();
+    let mut demo = Command::new(program);
+    demo.args(["demo", "--format", "json", "--output"]).arg(&page);
+    let output = demo.output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+
+    let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let number = |path: &str| result.pointer(path).and_then(Value::as_f64).expect(path);
+    assert_eq!(result["nodes"].as_array().unwrap().len(), 15);
+    assert_eq!(number("/formation/views"), 210.0);
+    let jobs = result["routing"]["before"].as_array().unwrap();
+    let jobs = jobs.iter().flat_map(|row| row.as_array().unwrap());
+    assert_eq!(jobs.filter_map(Value::as_u64).sum::<u64>(), 1_000);
+    assert!(number("/routing/median_rtt_ms") < number("/routing/random_median_rtt_ms") / 10.0);
+    assert_eq!(number("/routing/misdirected"), number("/routing/rerouted"));
+    assert_eq!(result["detection"]["observations"].as_array().unwrap().len(), 2 * 13);
+    assert!(number("/timeout/decided_ms") >= number("/timeout/limit_ms"));
+    assert_eq!(number("/departure/seen_left"), 12.0);
+    assert_eq!(number("/departure/seen_dead"), 0.0);
+
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
