@@ -1,7 +1,9 @@
-/* Predicts round trips that were never measured: four hosts place each other by measuring a few pairs.
+/* Predicts round trips that were never measured: four hosts place each other by measuring a few
+ * pairs.
  *
- * Each host keeps a tracker. After every exchange it takes the round trip and the coordinate that came with the answer. Two
- * hosts on one coast and two on the other measure everyone but the host diagonally across, and still know how far it is. */
+ * Each host keeps a tracker. After every exchange it takes the round trip and the coordinate that
+ * came with the answer. Two hosts on one coast and two on the other measure everyone but the host
+ * diagonally across, and still know how far it is. */
 #include <shoal.h>
 
 #include <stdio.h>
@@ -36,7 +38,8 @@ int main(void) {
         check(shoal_coordinate_own(trackers[peer], &coordinate));
         if (is_measured(host, peer)) {
           uint64_t round_trip_ns = (uint64_t)(ACTUAL_MS[host][peer] * 1e6);
-          check(shoal_coordinate_update(trackers[host], (uint32_t)peer, &coordinate, round_trip_ns, now_ns));
+          check(shoal_coordinate_update(trackers[host], (uint32_t)peer, &coordinate, round_trip_ns,
+                                        now_ns));
         } else if (host != peer) {
           /* Told by somebody else, for example in a list of members. */
           check(shoal_coordinate_hear(trackers[host], (uint32_t)peer, &coordinate, now_ns));
@@ -49,8 +52,9 @@ int main(void) {
     for (int peer = host + 1; peer < HOSTS; peer++) {
       shoal_rtt rtt;
       check(shoal_coordinate_rtt(trackers[host], (uint32_t)peer, now_ns, &rtt));
-      printf("%d - %d  %5.1f ms  %5.1f ms      %6.1f ms     %.2f  %s\n", host, peer, ACTUAL_MS[host][peer], rtt.ms,
-             rtt.upper_ms, rtt.quality, is_measured(host, peer) ? "measured" : "predicted");
+      printf("%d - %d  %5.1f ms  %5.1f ms      %6.1f ms     %.2f  %s\n", host, peer,
+             ACTUAL_MS[host][peer], rtt.ms, rtt.upper_ms, rtt.quality,
+             is_measured(host, peer) ? "measured" : "predicted");
     }
   }
   for (int host = 0; host < HOSTS; host++) shoal_coordinate_free(trackers[host]);

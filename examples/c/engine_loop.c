@@ -3,7 +3,8 @@
  *   ./engine_loop ADDRESS SECRET SECONDS [SEED]...
  *   ./engine_loop 127.0.0.1:7950 'a secret of the cluster' 10 127.0.0.1:7946
  *
- * One input, then drain, then wait: that is the whole contract. Linux only because of epoll; poll(2) does as well. */
+ * One input, then drain, then wait: that is the whole contract. Linux only because of epoll;
+ * poll(2) does as well. */
 #include <shoal.h>
 
 #include <arpa/inet.h>
@@ -42,7 +43,8 @@ static void open_socket(const shoal_address *address) {
   /* One IPv6 socket carries both: Shoal writes IPv4 as IPv4-mapped IPv6 for it. */
   udp_socket = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   setsockopt(udp_socket, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-  check(shoal_address_to_sockaddr(address, AF_INET6, (struct sockaddr *)&storage, sizeof storage, &size),
+  check(shoal_address_to_sockaddr(address, AF_INET6, (struct sockaddr *)&storage, sizeof storage,
+                                  &size),
         "address");
   if (udp_socket < 0 || bind(udp_socket, (struct sockaddr *)&storage, (socklen_t)size) != 0) {
     perror("cannot bind");
@@ -61,7 +63,8 @@ static void make_engine(const shoal_address *address, const char *secret_text) {
   config.secrets = &secret;
   config.secret_count = 1;
   config.role = SHOAL_ROLE_WORKER;
-  /* A restart must be a later generation than the run before, and must not repeat its random choices. */
+  /* A restart must be a later generation than the run before, and must not repeat its random
+   * choices. */
   clock_gettime(CLOCK_REALTIME, &wall);
   config.generation = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
   if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) exit(1);
@@ -71,7 +74,8 @@ static void make_engine(const shoal_address *address, const char *secret_text) {
   }
 }
 
-/* Sends what the last input brought about, then tells what happened. Returns 1 when the goodbye has been said. */
+/* Sends what the last input brought about, then tells what happened. Returns 1 when the goodbye has
+ * been said. */
 static int drain(void) {
   uint8_t buffer[SHOAL_DATAGRAM_SIZE_MAX];
   struct sockaddr_storage storage;
@@ -79,19 +83,20 @@ static int drain(void) {
   shoal_event event;
   size_t size;
   int has_left = 0;
-  while (shoal_engine_poll_transmit(engine, now_ns(), buffer, sizeof buffer, &transmit) == SHOAL_OK) {
+  while (shoal_engine_poll_transmit(engine, now_ns(), buffer, sizeof buffer, &transmit) ==
+         SHOAL_OK) {
     check(shoal_address_to_sockaddr(&transmit.target, AF_INET6, (struct sockaddr *)&storage,
                                     sizeof storage, &size),
           "target");
     /* A datagram that cannot be sent now is lost, as it can be anywhere on its way. */
-    (void)!sendto(udp_socket, buffer, transmit.size, 0, (struct sockaddr *)&storage, (socklen_t)size);
+    (void)!sendto(udp_socket, buffer, transmit.size, 0, (struct sockaddr *)&storage,
+                  (socklen_t)size);
   }
   while (shoal_engine_poll_event(engine, &event) == SHOAL_OK) {
     char text[SHOAL_ADDRESS_TEXT_SIZE];
     if (event.kind == SHOAL_EVENT_MEMBER) {
       shoal_address_format(&event.address, text, sizeof text);
       printf("%s is %s\n", text, shoal_state_name(event.state));
-      fflush(stdout);
     }
     has_left |= event.kind == SHOAL_EVENT_LEFT;
   }
@@ -111,7 +116,8 @@ static int receive(void) {
         recvfrom(udp_socket, buffer, sizeof buffer, 0, (struct sockaddr *)&storage, &size);
     if (received < 0) return has_left;
     check(shoal_address_from_sockaddr((struct sockaddr *)&storage, size, &source), "source");
-    check(shoal_engine_handle_datagram(engine, now_ns(), &source, buffer, (size_t)received), "datagram");
+    check(shoal_engine_handle_datagram(engine, now_ns(), &source, buffer, (size_t)received),
+          "datagram");
     has_left |= drain();
   }
 }
@@ -147,6 +153,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s ADDRESS SECRET SECONDS [SEED]...\n", argv[0]);
     return 2;
   }
+  /* A line is written when it is complete, into a pipe too. */
+  setvbuf(stdout, NULL, _IOLBF, 0);
   check(shoal_address_parse(argv[1], &own), argv[1]);
   for (int index = 4; index < argc; index++) {
     check(shoal_address_parse(argv[index], &seeds[index - 4]), argv[index]);

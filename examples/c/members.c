@@ -3,8 +3,9 @@
  *   ./members BIND SECRET [COUNT [SEED]...]
  *   ./members 127.0.0.1:0 'a secret of the cluster' 3 127.0.0.1:7946
  *
- * The node has its own socket and thread. This program only waits on its event descriptor, as it would wait
- * on any other: put it into the loop you have. Without COUNT it runs until it is interrupted. */
+ * The node has its own socket and thread. This program only waits on its event descriptor, as it
+ * would wait on any other: put it into the loop you have. Without COUNT it runs until it is
+ * interrupted. */
 #include <shoal.h>
 
 #include <poll.h>
@@ -90,7 +91,6 @@ static void print_event(const shoal_event *event) {
     default: /* Later versions have more kinds. */
       break;
   }
-  fflush(stdout);
 }
 
 /* Prints all members, and says how many of them are alive. */
@@ -104,7 +104,8 @@ static size_t print_members(const shoal_node *node, int is_quiet) {
     if (is_quiet) continue;
     printf("%-24s %-12s %-8s %-12s", text_of(&member->address), shoal_state_name(member->state),
            shoal_role_name(member->role), member->datacenter);
-    if (member->has_rtt) printf(" %.2f ms, rarely above %.2f", member->rtt.ms, member->rtt.upper_ms);
+    if (member->has_rtt)
+      printf(" %.2f ms, rarely above %.2f", member->rtt.ms, member->rtt.upper_ms);
     printf("\n");
   }
   return alive;
@@ -132,6 +133,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s BIND SECRET [COUNT [SEED]...]\n", argv[0]);
     return 2;
   }
+  /* A line is written when it is complete, into a pipe too. */
+  setvbuf(stdout, NULL, _IOLBF, 0);
   signal(SIGINT, interrupt);
   signal(SIGTERM, interrupt);
   wanted = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;

@@ -11,9 +11,9 @@
  * Functions that can fail return a `shoal_status`: `SHOAL_OK` (0), `SHOAL_NONE` (1) when there
  * is nothing to give and nothing is wrong, or a negative code. `shoal_status_text` says in
  * general what a code means; the handle keeps one sentence about its latest failure, which
- * `shoal_node_error` and its siblings copy out. Functions that create a handle write that
- * sentence into `detail`, which may be NULL and should have room for `SHOAL_DETAIL_SIZE`
- * bytes. Codes are never reused.
+ * `shoal_node_error` and its siblings copy out. A function that was to create a handle writes
+ * that sentence into its `detail`, which may be NULL and should have room for
+ * `SHOAL_DETAIL_SIZE` bytes. Codes are never reused.
  *
  * # Parameters
  * Inputs are scalars or point to `const`; outputs come last and are written only on
@@ -834,6 +834,20 @@ typedef struct shoal_datacenter_target {
   /** The manager that accepted the job; all zero when it is not known yet. */
   struct shoal_address leader;
 } shoal_datacenter_target;
+
+/** What a host keeps of its place across a restart: plain bytes. */
+typedef struct shoal_coordinate_snapshot {
+  /** Its coordinate. */
+  struct shoal_coordinate coordinate;
+  /** The usual mismatch of predictions, in seconds; 0 to 10. */
+  double mismatch_seconds;
+  /** The usual round trip, in seconds; 0 to 10. */
+  double round_trip_seconds;
+  /** Samples that led there. */
+  uint64_t sample_count;
+  /** Zero. */
+  uint8_t reserved[16];
+} shoal_coordinate_snapshot;
 
 /** All settings of a router. */
 typedef struct shoal_router_config {
@@ -1691,7 +1705,7 @@ int shoal_node_event_fd(const struct shoal_node *node);
 
 /**
  * Takes the oldest event. `SHOAL_NONE` when there is none; the descriptor becomes readable
- * with the next one then.
+ * with the next one then. `SHOAL_STOPPED` when there will never be one.
  */
 shoal_status shoal_node_poll_event(const struct shoal_node *node,
                                    struct shoal_event *event);
@@ -1952,6 +1966,14 @@ shoal_status shoal_coordinate_quality(const struct shoal_tracker *tracker,
                                       uint64_t now_ns,
                                       double *quality);
 
+/** What to keep for a restart. */
+shoal_status shoal_coordinate_save(const struct shoal_tracker *tracker,
+                                   struct shoal_coordinate_snapshot *snapshot);
+
+/** Takes this host back to where a snapshot saw it, so that it need not find its place anew. */
+shoal_status shoal_coordinate_restore(struct shoal_tracker *tracker,
+                                      const struct shoal_coordinate_snapshot *snapshot);
+
 /** The predicted round trip between any two coordinates, in milliseconds. */
 shoal_status shoal_coordinate_distance(const struct shoal_coordinate *one,
                                        const struct shoal_coordinate *other,
@@ -1980,19 +2002,22 @@ shoal_status shoal_router_config_init(struct shoal_router_config *config);
   shoal_router_config_init_sized((config), sizeof(struct shoal_router_config))
 
 /*
- * Routers: which datacenter gets a job, and which manager inside it. A job goes to the best
- * health bucket that has a candidate, there to the lowest score, which is the upper bound of
- * the round trip made worse by load and by doubt, and it stays until there is a reason to
- * move. Every decision says why.
- *
- * The program numbers its datacenters from 0 and hands in what it knows of them with every
- * call. A number that makes no sense is read as the worst legal value.
+ * Candidates: the datacenters that could take a job, and the managers inside one of them. The
+ * program numbers its datacenters from 0 and hands in what it knows of them with every call. A
+ * number that makes no sense is read as the worst legal value.
  */
 
 /** Fills in a healthy, idle datacenter without cores, managers or a known round trip. */
 shoal_status shoal_candidate_init(struct shoal_candidate *candidate,
                                   uint32_t datacenter,
                                   uint64_t now_ns);
+
+/*
+ * Routers: which datacenter gets a job, and which manager inside it. A job goes to the best
+ * health bucket that has a candidate, there to the lowest score, which is the upper bound of
+ * the round trip made worse by load and by doubt, and it stays until there is a reason to
+ * move. Every decision says why.
+ */
 
 /**
  * Makes a router that knows no job yet. Memory for all jobs of the settings is reserved now

@@ -4,7 +4,7 @@
 //! trips; only the secret must be set.
 
 use crate::address::shoal_address;
-use crate::call::{Failure, array, fixed_text, guarded, read_text};
+use crate::call::{Failure, array, check_reserved, fixed_text, guarded, read_text};
 use crate::growth::{self, Growing};
 use crate::member::{SHOAL_DATACENTER_SIZE, SHOAL_ROLE_MANAGER};
 use crate::status::{
@@ -211,6 +211,7 @@ impl shoal_config {
     /// # Safety
     /// The secrets and the settings of jobs are readable.
     pub(crate) unsafe fn engine_config(&self) -> Result<Config, Failure> {
+        check_reserved(&self.reserved.to_ne_bytes(), "shoal_config")?;
         // SAFETY: by the contract of this function.
         let secrets = unsafe { read_secrets(self.secrets, self.secret_count)? };
         let role = u8::try_from(self.role).ok().and_then(Role::from_wire);
@@ -387,6 +388,7 @@ mod tests {
             shoal_config { secrets: &short, ..good },
             shoal_config { secrets: &huge, ..good },
             shoal_config { secrets: &null, ..good },
+            shoal_config { reserved: 1, ..good },
             shoal_config { role: 0, ..good },
             shoal_config { role: 257, ..good },
             shoal_config { datacenter: [0; SHOAL_DATACENTER_SIZE], ..good },

@@ -85,7 +85,7 @@ pub extern "C" fn shoal_engine_worker_extension(
 ) -> shoal_status {
     input(engine, |engine| {
         let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
-        let request = required(request, "request")?.read();
+        let request = required(request, "request")?.read()?;
         let target = required(grant, "grant")?;
         let now = Instant::from_nanos(now_ns);
         give_grant(target, engine.worker_extension(now, job, worker, &request))

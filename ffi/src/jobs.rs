@@ -3,7 +3,7 @@
 //! they are told of; `shoal_timeouts` and `shoal_gate_timeouts` do it alone.
 
 use crate::address::shoal_address;
-use crate::call::{Failure, Outcome, array, guarded, required};
+use crate::call::{Failure, Outcome, array, check_reserved, guarded, required};
 use crate::config::read_datacenter_name;
 use crate::engine::give;
 use crate::member::{SHOAL_DATACENTER_SIZE, name_of};
@@ -232,6 +232,7 @@ impl From<&shoal_workflow_counts> for WorkflowCounts {
 
 impl shoal_job_start {
     pub(crate) fn read(&self) -> Result<JobStart, Failure> {
+        check_reserved(&self.reserved, "a job's start")?;
         Ok(JobStart {
             job: (&self.job).into(),
             timeout: Duration::from_millis(self.timeout_ms),
@@ -243,12 +244,13 @@ impl shoal_job_start {
 }
 
 impl shoal_extension_request {
-    pub(crate) fn read(&self) -> ExtensionRequest {
-        ExtensionRequest {
+    pub(crate) fn read(&self) -> Result<ExtensionRequest, Failure> {
+        check_reserved(&self.reserved, "a request")?;
+        Ok(ExtensionRequest {
             progress: self.progress,
             completed_items: (self.has_items != 0).then_some(self.completed_items),
             is_suspect: self.is_suspect != 0,
-        }
+        })
     }
 }
 
@@ -286,6 +288,7 @@ impl From<JobSnapshot> for shoal_job_snapshot {
 
 impl shoal_job_snapshot {
     pub(crate) fn read(&self) -> Result<JobSnapshot, Failure> {
+        check_reserved(&self.reserved, "a snapshot")?;
         Ok(JobSnapshot {
             job: (&self.job).into(),
             gate: optional_address(&self.gate)?,
@@ -425,6 +428,9 @@ mod tests {
         let plain = JobSnapshot { gate: None, outcome: None, ..snapshot };
         assert_eq!(shoal_job_snapshot::from(plain).read().unwrap(), plain);
         let broken = shoal_job_snapshot { outcome: 9, ..plain.into() };
+        broken.read().unwrap_err();
+        let mut broken = shoal_job_snapshot::from(plain);
+        broken.reserved[32] = 1;
         broken.read().unwrap_err();
     }
 }

@@ -10,9 +10,9 @@
 //! Functions that can fail return a `shoal_status`: `SHOAL_OK` (0), `SHOAL_NONE` (1) when there
 //! is nothing to give and nothing is wrong, or a negative code. `shoal_status_text` says in
 //! general what a code means; the handle keeps one sentence about its latest failure, which
-//! `shoal_node_error` and its siblings copy out. Functions that create a handle write that
-//! sentence into `detail`, which may be NULL and should have room for `SHOAL_DETAIL_SIZE`
-//! bytes. Codes are never reused.
+//! `shoal_node_error` and its siblings copy out. A function that was to create a handle writes
+//! that sentence into its `detail`, which may be NULL and should have room for
+//! `SHOAL_DETAIL_SIZE` bytes. Codes are never reused.
 //!
 //! # Parameters
 //! Inputs are scalars or point to `const`; outputs come last and are written only on
@@ -51,6 +51,7 @@
 
 pub mod address;
 pub mod call;
+pub mod candidate;
 pub mod config;
 pub mod coordinate;
 pub mod engine;

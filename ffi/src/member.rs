@@ -367,9 +367,10 @@ impl From<JobEvent> for shoal_event {
                 fence: fence.0,
                 ..blank(SHOAL_EVENT_JOB_TIMED_OUT, at)
             },
-            JobEvent::Stuck { job, since_progress, at } => shoal_event {
+            JobEvent::Stuck { job, since_progress, fence, at } => shoal_event {
                 job: job.into(),
                 lasted_ns: nanos(since_progress),
+                fence: fence.0,
                 ..blank(SHOAL_EVENT_JOB_STUCK, at)
             },
             JobEvent::Superseded { job, fence } => shoal_event {

@@ -149,7 +149,7 @@ pub extern "C" fn shoal_node_event_fd(node: Option<&shoal_node>) -> c_int {
 }
 
 /// Takes the oldest event. `SHOAL_NONE` when there is none; the descriptor becomes readable
-/// with the next one then.
+/// with the next one then. `SHOAL_STOPPED` when there will never be one.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_poll_event(
     node: Option<&shoal_node>,
@@ -157,7 +157,11 @@ pub extern "C" fn shoal_node_poll_event(
 ) -> shoal_status {
     ask(node, |node| {
         let target = required(event, "event")?;
-        Ok(give(target, node.poll_event().map(shoal_event::from)))
+        let event = node.poll_event();
+        if event.is_none() && !node.is_running() {
+            return Err(stopped());
+        }
+        Ok(give(target, event.map(shoal_event::from)))
     })
 }
 

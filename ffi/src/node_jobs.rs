@@ -65,7 +65,7 @@ pub extern "C" fn shoal_node_worker_extension(
 ) -> shoal_status {
     ask(node, |node| {
         let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
-        let request = required(request, "request")?.read();
+        let request = required(request, "request")?.read()?;
         let target = required(grant, "grant")?;
         give_grant(target, node.worker_extension(job, worker, request).map_err(failure)?)
     })

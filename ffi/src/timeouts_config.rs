@@ -2,7 +2,7 @@
 //! `shoal_timeouts_new` or `shoal_gate_timeouts_new`, or let `jobs` of a `shoal_config` point
 //! to it.
 
-use crate::call::{Failure, guarded};
+use crate::call::{Failure, check_reserved, guarded};
 use crate::growth::{self, Growing};
 use crate::status::{SHOAL_INVALID_SETTING, shoal_status};
 use shoal_core::jobs::{ExtensionConfig, JobsConfig, TimeoutRule};
@@ -141,6 +141,7 @@ unsafe impl Growing for shoal_timeouts_config {
 impl shoal_timeouts_config {
     /// The settings as the trackers take them; they check their ranges.
     pub(crate) fn read(&self) -> Result<JobsConfig, Failure> {
+        check_reserved(&self.reserved.to_ne_bytes(), "shoal_timeouts_config")?;
         Ok(JobsConfig {
             stuck_after_ms: self.stuck_after_ms,
             report_interval_ms: self.report_interval_ms,

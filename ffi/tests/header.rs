@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The files in the order of the header, with the first words of the functions that need a
 /// heading.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     ("version", "shoal_abi_version"),
     ("status", "shoal_status_text"),
     ("call", ""),
@@ -26,7 +26,8 @@ const FILES: [(&str, &str); 17] = [
     ("node_jobs", "shoal_node_job_"),
     ("coordinate", "shoal_coordinate_new"),
     ("router_config", "shoal_router_config_"),
-    ("router", "shoal_candidate_init"),
+    ("candidate", "shoal_candidate_init"),
+    ("router", "shoal_router_new"),
     ("timeouts", "shoal_timeouts_new"),
     ("gate_timeouts", "shoal_gate_timeouts_new"),
 ];

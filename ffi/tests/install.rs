@@ -78,7 +78,7 @@ fn run_cluster(directory: &Path, libraries: Option<&Path>) {
     let own = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (members, engine) = std::thread::scope(|scope| {
         let engine =
-            scope.spawn(|| run_command(command("engine_loop").args([&own, SECRET, "6", &seed])));
+            scope.spawn(|| run_command(command("engine_loop").args([&own, SECRET, "10", &seed])));
         let members = scope
             .spawn(|| run_command(command("members").args(["127.0.0.1:0", SECRET, "3", &seed])));
         wait_for_visitors(&node);
@@ -102,6 +102,11 @@ fn installed_examples_run_with_the_shared_library() {
     let table =
         run_command(Command::new(directory.join("coordinates")).env("LD_LIBRARY_PATH", &libraries));
     assert_eq!(table.matches("predicted").count(), 2, "{table}");
+    let story =
+        run_command(Command::new(directory.join("route")).env("LD_LIBRARY_PATH", &libraries));
+    for reason in ["initial_selection", "exclusion_forced", "cooldown_penalty"] {
+        assert!(story.contains(reason), "{reason} is not in\n{story}");
+    }
 }
 
 #[test]

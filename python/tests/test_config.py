@@ -43,7 +43,7 @@ def test_defaults_are_the_engines(group: type[Any]) -> None:
 
 
 def test_some_defaults() -> None:
-    assert shoal.Config().probe_interval_ms == 500
+    assert shoal.Config().probe_interval_ms == 400
     assert shoal.Config().jobs.stuck_after_ms == 120_000
     assert shoal.Config().jobs.gate_rule == "any"
 

@@ -1,5 +1,5 @@
-/* Timeouts of jobs: a manager and a gate that exchange messages in memory, extensions, a change of leaders, and the same
- * over two nodes on loopback. */
+/* Timeouts of jobs: a manager and a gate that exchange messages in memory, extensions, a change of
+ * leaders, and the same over two nodes on loopback. */
 #include "check.h"
 
 #include <poll.h>
@@ -17,17 +17,20 @@ static void exchange(uint64_t now) {
   int is_quiet = 0;
   while (!is_quiet) {
     is_quiet = 1;
-    while (shoal_timeouts_poll_message(manager, now, message, sizeof message, &transmit) == SHOAL_OK) {
+    while (shoal_timeouts_poll_message(manager, now, message, sizeof message, &transmit) ==
+           SHOAL_OK) {
       CHECK(memcmp(&transmit.target, &gate_address, sizeof gate_address) == 0);
       CHECK_STATUS(shoal_gate_timeouts_handle_message(gate, now, &manager_address, "east", message,
                                                       transmit.size),
                    SHOAL_OK);
       is_quiet = 0;
     }
-    while (shoal_gate_timeouts_poll_message(gate, now, message, sizeof message, &transmit) == SHOAL_OK) {
+    while (shoal_gate_timeouts_poll_message(gate, now, message, sizeof message, &transmit) ==
+           SHOAL_OK) {
       CHECK(memcmp(&transmit.target, &manager_address, sizeof manager_address) == 0);
-      CHECK_STATUS(shoal_timeouts_handle_message(manager, now, &gate_address, message, transmit.size),
-                   SHOAL_OK);
+      CHECK_STATUS(
+          shoal_timeouts_handle_message(manager, now, &gate_address, message, transmit.size),
+          SHOAL_OK);
       is_quiet = 0;
     }
   }
@@ -53,7 +56,8 @@ static void a_gate_times_a_job_out(void) {
   target.leader = manager_address;
   start.gate = gate_address;
   CHECK_STATUS(shoal_gate_timeouts_job_started(gate, now, &start.job, 60000, &target, 1), SHOAL_OK);
-  CHECK_STATUS(shoal_gate_timeouts_job_started(gate, now, &start.job, 60000, &target, 1), SHOAL_NONE);
+  CHECK_STATUS(shoal_gate_timeouts_job_started(gate, now, &start.job, 60000, &target, 1),
+               SHOAL_NONE);
   CHECK_STATUS(shoal_timeouts_job_started(manager, now, &start), SHOAL_OK);
   CHECK_STATUS(shoal_timeouts_job_started(manager, now, &start), SHOAL_NONE);
   CHECK_STATUS(shoal_timeouts_job_progress(manager, now, &start.job, &workflows), SHOAL_OK);
@@ -87,8 +91,10 @@ static void a_manager_alone_decides(void) {
   memset(&request, 0, sizeof request);
   CHECK_STATUS(shoal_timeouts_job_started(manager, now, &start), SHOAL_OK);
   request.progress = 0.3;
-  CHECK_STATUS(shoal_timeouts_worker_extension(manager, now, &start.job, &worker, &request, &grant), SHOAL_OK);
-  CHECK(grant.duration_ns == 15 * SECOND && grant.total_ns == grant.duration_ns && grant.remaining == 4);
+  CHECK_STATUS(shoal_timeouts_worker_extension(manager, now, &start.job, &worker, &request, &grant),
+               SHOAL_OK);
+  CHECK(grant.duration_ns == 15 * SECOND && grant.total_ns == grant.duration_ns &&
+        grant.remaining == 4);
   CHECK_STATUS(shoal_timeouts_worker_extension(manager, now, &start.job, &worker, &request, &grant),
                SHOAL_EXTENSION_WITHOUT_PROGRESS);
   request.progress = 0.6;
@@ -115,15 +121,19 @@ static void a_job_survives_its_leader(void) {
   CHECK(snapshot.elapsed_ns == 40 * SECOND && snapshot.fence == 1);
   CHECK_STATUS(shoal_timeouts_job_lost(manager, now, &start.job), SHOAL_OK);
   CHECK_STATUS(shoal_timeouts_job_snapshot(manager, now, &start.job, &snapshot), SHOAL_NONE);
-  CHECK_STATUS(shoal_timeouts_job_resumed(manager, now + 10 * SECOND, &snapshot, 10 * SECOND, 5), SHOAL_OK);
+  CHECK_STATUS(shoal_timeouts_job_resumed(manager, now + 10 * SECOND, &snapshot, 10 * SECOND, 5),
+               SHOAL_OK);
   CHECK_STATUS(shoal_timeouts_deadline_ns(manager, &start.job, &deadline), SHOAL_OK);
   CHECK(deadline == 400 * SECOND);
-  CHECK_STATUS(shoal_timeouts_job_snapshot(manager, now + 10 * SECOND, &start.job, &snapshot), SHOAL_OK);
-  CHECK(snapshot.fence == 5);
-  CHECK_STATUS(shoal_timeouts_job_finished(manager, now + 11 * SECOND, &start.job, SHOAL_OUTCOME_COMPLETED),
+  CHECK_STATUS(shoal_timeouts_job_snapshot(manager, now + 10 * SECOND, &start.job, &snapshot),
                SHOAL_OK);
-  CHECK_STATUS(shoal_timeouts_job_finished(manager, now + 11 * SECOND, &start.job, SHOAL_OUTCOME_COMPLETED),
-               SHOAL_NONE);
+  CHECK(snapshot.fence == 5);
+  CHECK_STATUS(
+      shoal_timeouts_job_finished(manager, now + 11 * SECOND, &start.job, SHOAL_OUTCOME_COMPLETED),
+      SHOAL_OK);
+  CHECK_STATUS(
+      shoal_timeouts_job_finished(manager, now + 11 * SECOND, &start.job, SHOAL_OUTCOME_COMPLETED),
+      SHOAL_NONE);
 }
 
 static void events_are_counted(void) {

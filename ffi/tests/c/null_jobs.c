@@ -1,4 +1,5 @@
-/* The rest of the matrix of null.c: jobs on engines and nodes, routers, and the trackers of timeouts. */
+/* The rest of the matrix of null.c: jobs on engines and nodes, routers, and the trackers of
+ * timeouts. */
 #include "check.h"
 
 #define REFUSES_NULL(call) CHECK_STATUS(call, SHOAL_NULL_POINTER)
@@ -15,7 +16,8 @@ static void names(void) {
   CHECK(strcmp(shoal_outcome_name(255), "unknown") == 0);
   REFUSES_NULL(shoal_job_id_from_name(NULL, 3, &id));
   REFUSES_NULL(shoal_job_id_from_name((const uint8_t *)"abc", 3, NULL));
-  CHECK_STATUS(shoal_job_id_from_name((const uint8_t *)"abc", SIZE_MAX, &id), SHOAL_INVALID_ARGUMENT);
+  CHECK_STATUS(shoal_job_id_from_name((const uint8_t *)"abc", SIZE_MAX, &id),
+               SHOAL_INVALID_ARGUMENT);
   CHECK_STATUS(shoal_job_id_from_name((const uint8_t *)"abc", 3, &id), SHOAL_OK);
   CHECK(id.bytes[0] == 0xba && id.bytes[15] == 0x23);
 }
@@ -69,14 +71,16 @@ static void engines(void) {
   REFUSES_NULL(shoal_engine_worker_extension(engine, 1, &job, NULL, &request, &grant));
   REFUSES_NULL(shoal_engine_worker_extension(engine, 1, &job, &worker, NULL, &grant));
   REFUSES_NULL(shoal_engine_worker_extension(engine, 1, &job, &worker, &request, NULL));
-  CHECK_STATUS(shoal_engine_worker_extension(engine, 1, &job, &worker, &request, &grant), SHOAL_NONE);
+  CHECK_STATUS(shoal_engine_worker_extension(engine, 1, &job, &worker, &request, &grant),
+               SHOAL_NONE);
   REFUSES_NULL(shoal_engine_job_snapshot(NULL, 1, &job, &snapshot));
   REFUSES_NULL(shoal_engine_job_snapshot(engine, 1, NULL, &snapshot));
   REFUSES_NULL(shoal_engine_job_snapshot(engine, 1, &job, NULL));
   CHECK_STATUS(shoal_engine_job_snapshot(engine, 1, &job, &snapshot), SHOAL_NONE);
   REFUSES_NULL(shoal_engine_job_resumed(NULL, 1, &snapshot, 0, 0));
   REFUSES_NULL(shoal_engine_job_resumed(engine, 1, NULL, 0, 0));
-  CHECK_STATUS(shoal_engine_job_resumed(engine, 1, &snapshot, UINT64_MAX, 0), SHOAL_INVALID_TIMEOUT);
+  CHECK_STATUS(shoal_engine_job_resumed(engine, 1, &snapshot, UINT64_MAX, 0),
+               SHOAL_INVALID_TIMEOUT);
   REFUSES_NULL(shoal_engine_job_lost(NULL, 1, &job));
   REFUSES_NULL(shoal_engine_job_lost(engine, 1, NULL));
   REFUSES_NULL(shoal_engine_gate_job_started(NULL, 1, &job, 1000, &target, 1));
@@ -164,7 +168,8 @@ static void routers(void) {
   CHECK_STATUS(shoal_router_config_init(&config), SHOAL_OK);
   memset(&manager, 0, sizeof manager);
   REFUSES_NULL(shoal_candidate_init(NULL, 0, 1));
-  CHECK_STATUS(shoal_candidate_init(&candidate, SHOAL_DATACENTER_COUNT_MAX, 1), SHOAL_INVALID_ARGUMENT);
+  CHECK_STATUS(shoal_candidate_init(&candidate, SHOAL_DATACENTER_COUNT_MAX, 1),
+               SHOAL_INVALID_ARGUMENT);
   CHECK_STATUS(shoal_candidate_init(&candidate, 0, 1), SHOAL_OK);
   REFUSES_NULL(shoal_router_new(NULL, 1, &router, NULL, 0));
   REFUSES_NULL(shoal_router_new(&config, 1, NULL, NULL, 0));
@@ -199,8 +204,9 @@ static void routers(void) {
   REFUSES_NULL(shoal_router_choose_manager(router, 1, &job, 0, NULL, 1, &address, 1, &count));
   REFUSES_NULL(shoal_router_choose_manager(router, 1, &job, 0, &manager, 1, NULL, 1, &count));
   REFUSES_NULL(shoal_router_choose_manager(router, 1, &job, 0, &manager, 1, &address, 1, NULL));
-  CHECK_STATUS(shoal_router_choose_manager(router, 1, &job, UINT32_MAX, &manager, 1, NULL, 0, &count),
-               SHOAL_INVALID_ARGUMENT);
+  CHECK_STATUS(
+      shoal_router_choose_manager(router, 1, &job, UINT32_MAX, &manager, 1, NULL, 0, &count),
+      SHOAL_INVALID_ARGUMENT);
   REFUSES_NULL(shoal_router_record_dispatch(NULL, 1, &job, 0));
   REFUSES_NULL(shoal_router_record_dispatch(router, 1, NULL, 0));
   CHECK_STATUS(shoal_router_record_dispatch(router, 1, &job, UINT32_MAX), SHOAL_INVALID_ARGUMENT);
@@ -272,7 +278,8 @@ static void managers(const shoal_timeouts_config *config) {
   REFUSES_NULL(shoal_timeouts_handle_message(NULL, 1, &address, message, sizeof message));
   REFUSES_NULL(shoal_timeouts_handle_message(timeouts, 1, NULL, message, sizeof message));
   REFUSES_NULL(shoal_timeouts_handle_message(timeouts, 1, &address, NULL, sizeof message));
-  CHECK_STATUS(shoal_timeouts_handle_message(timeouts, 1, &address, message, 0), SHOAL_INVALID_MESSAGE);
+  CHECK_STATUS(shoal_timeouts_handle_message(timeouts, 1, &address, message, 0),
+               SHOAL_INVALID_MESSAGE);
   CHECK_STATUS(shoal_timeouts_handle_message(timeouts, 1, &address, message, SIZE_MAX),
                SHOAL_INVALID_MESSAGE);
   REFUSES_NULL(shoal_timeouts_handle_timeout(NULL, 1));
@@ -282,7 +289,8 @@ static void managers(const shoal_timeouts_config *config) {
   REFUSES_NULL(shoal_timeouts_poll_message(NULL, 1, message, sizeof message, &transmit));
   REFUSES_NULL(shoal_timeouts_poll_message(timeouts, 1, NULL, sizeof message, &transmit));
   REFUSES_NULL(shoal_timeouts_poll_message(timeouts, 1, message, sizeof message, NULL));
-  CHECK_STATUS(shoal_timeouts_poll_message(timeouts, 1, message, 0, &transmit), SHOAL_BUFFER_TOO_SMALL);
+  CHECK_STATUS(shoal_timeouts_poll_message(timeouts, 1, message, 0, &transmit),
+               SHOAL_BUFFER_TOO_SMALL);
   REFUSES_NULL(shoal_timeouts_poll_event(NULL, &event));
   REFUSES_NULL(shoal_timeouts_poll_event(timeouts, NULL));
   REFUSES_NULL(shoal_timeouts_stats(NULL, &counter, 1, &count));
@@ -322,10 +330,14 @@ static void gates(const shoal_timeouts_config *config) {
   REFUSES_NULL(shoal_gate_timeouts_status(timeouts, &job, "east", NULL));
   CHECK_STATUS(shoal_gate_timeouts_status(timeouts, &job, "", &status), SHOAL_INVALID_SETTING);
   CHECK_STATUS(shoal_gate_timeouts_status(timeouts, &job, "east", &status), SHOAL_NONE);
-  REFUSES_NULL(shoal_gate_timeouts_handle_message(NULL, 1, &address, "east", message, sizeof message));
-  REFUSES_NULL(shoal_gate_timeouts_handle_message(timeouts, 1, NULL, "east", message, sizeof message));
-  REFUSES_NULL(shoal_gate_timeouts_handle_message(timeouts, 1, &address, NULL, message, sizeof message));
-  REFUSES_NULL(shoal_gate_timeouts_handle_message(timeouts, 1, &address, "east", NULL, sizeof message));
+  REFUSES_NULL(
+      shoal_gate_timeouts_handle_message(NULL, 1, &address, "east", message, sizeof message));
+  REFUSES_NULL(
+      shoal_gate_timeouts_handle_message(timeouts, 1, NULL, "east", message, sizeof message));
+  REFUSES_NULL(
+      shoal_gate_timeouts_handle_message(timeouts, 1, &address, NULL, message, sizeof message));
+  REFUSES_NULL(
+      shoal_gate_timeouts_handle_message(timeouts, 1, &address, "east", NULL, sizeof message));
   CHECK_STATUS(shoal_gate_timeouts_handle_message(timeouts, 1, &address, "east", message, SIZE_MAX),
                SHOAL_INVALID_MESSAGE);
   REFUSES_NULL(shoal_gate_timeouts_handle_timeout(NULL, 1));

@@ -1,4 +1,5 @@
-/* A router over two datacenters: it keeps to the better one, moves when it must, explains itself, and orders managers. */
+/* A router over two datacenters: it keeps to the better one, moves when it must, explains itself,
+ * and orders managers. */
 #include "check.h"
 
 enum { EAST = 3, WEST = 7 };
@@ -23,7 +24,8 @@ static shoal_candidate candidate(uint32_t datacenter, double upper_ms, uint64_t 
 
 static shoal_decision route(uint64_t now, const shoal_candidate *candidates, size_t count) {
   shoal_decision decision;
-  CHECK_STATUS(shoal_router_route(router, now, &job, candidates, count, NULL, 0, &decision), SHOAL_OK);
+  CHECK_STATUS(shoal_router_route(router, now, &job, candidates, count, NULL, 0, &decision),
+               SHOAL_OK);
   return decision;
 }
 
@@ -35,7 +37,8 @@ static void jobs_move_for_a_reason(void) {
   size_t count = 0;
   shoal_decision decision = route(now, candidates, 2);
   CHECK(decision.selected == EAST && decision.previous == SHOAL_DATACENTER_NONE);
-  CHECK(decision.reason == SHOAL_REASON_INITIAL_SELECTION && decision.bucket == SHOAL_BUCKET_HEALTHY);
+  CHECK(decision.reason == SHOAL_REASON_INITIAL_SELECTION &&
+        decision.bucket == SHOAL_BUCKET_HEALTHY);
   CHECK(decision.chain_count == 2 && decision.primary_count == 2 && decision.excluded_count == 0);
   CHECK(!decision.is_bootstrap && !decision.has_switched);
   CHECK_STATUS(shoal_router_chain(router, chain, 4, &count), SHOAL_OK);
@@ -67,10 +70,12 @@ static void failures_and_preferences_count(void) {
   size_t count = 0;
   shoal_job_id other;
   CHECK_STATUS(shoal_job_id_from_name((const uint8_t *)"other", 5, &other), SHOAL_OK);
-  CHECK_STATUS(shoal_router_route(router, now, &other, candidates, 2, preferred, 1, &decision), SHOAL_OK);
+  CHECK_STATUS(shoal_router_route(router, now, &other, candidates, 2, preferred, 1, &decision),
+               SHOAL_OK);
   CHECK(decision.selected == WEST);
   CHECK_STATUS(shoal_router_record_failure(router, now, &other, WEST), SHOAL_OK);
-  CHECK_STATUS(shoal_router_route(router, now, &other, candidates, 2, preferred, 1, &decision), SHOAL_OK);
+  CHECK_STATUS(shoal_router_route(router, now, &other, candidates, 2, preferred, 1, &decision),
+               SHOAL_OK);
   CHECK(decision.selected == EAST && decision.reason == SHOAL_REASON_COOLDOWN_PENALTY);
   CHECK_STATUS(shoal_router_chain(router, chain, 2, &count), SHOAL_OK);
   CHECK(chain[1].is_cooling && chain[1].is_preferred && chain[1].multiplier > 1);
@@ -93,7 +98,8 @@ static void impossible_candidates_are_refused(void) {
   CHECK_STATUS(shoal_router_route(router, now, &job, candidates, 2, NULL, 0, &decision),
                SHOAL_INVALID_ARGUMENT);
   candidates[0].health = SHOAL_HEALTH_UNHEALTHY;
-  CHECK_STATUS(shoal_router_route(router, now, &job, candidates, 1, NULL, 0, &decision), SHOAL_NONE);
+  CHECK_STATUS(shoal_router_route(router, now, &job, candidates, 1, NULL, 0, &decision),
+               SHOAL_NONE);
   CHECK(decision.selected == 0x5a5a5a5a);
   CHECK_STATUS(shoal_router_chain(router, NULL, 0, &count), SHOAL_OK);
   CHECK(count == 0);
@@ -108,11 +114,13 @@ static void unknown_round_trips_rank_by_capacity(void) {
   shoal_decision decision;
   candidates[0].available_cores = 1;
   CHECK_STATUS(shoal_router_use_predicted_rtts(router, 1, 1.4), SHOAL_OK);
-  CHECK_STATUS(shoal_router_route(router, now, &fresh, candidates, 2, NULL, 0, &decision), SHOAL_OK);
+  CHECK_STATUS(shoal_router_route(router, now, &fresh, candidates, 2, NULL, 0, &decision),
+               SHOAL_OK);
   CHECK(decision.is_bootstrap && decision.selected == WEST);
   CHECK_STATUS(shoal_router_use_measured_rtts(router), SHOAL_OK);
   fresh.bytes[1] = 1;
-  CHECK_STATUS(shoal_router_route(router, now, &fresh, candidates, 2, NULL, 0, &decision), SHOAL_OK);
+  CHECK_STATUS(shoal_router_route(router, now, &fresh, candidates, 2, NULL, 0, &decision),
+               SHOAL_OK);
   CHECK(!decision.is_bootstrap && decision.selected == EAST);
 }
 
@@ -134,15 +142,20 @@ static void managers_are_ordered(void) {
     managers[index].rtt.quality = 1;
   }
   managers[0].circuit = SHOAL_CIRCUIT_OPEN;
-  CHECK_STATUS(shoal_router_choose_manager(router, now, &job, EAST, managers, 3, order, 3, &count), SHOAL_OK);
+  CHECK_STATUS(shoal_router_choose_manager(router, now, &job, EAST, managers, 3, order, 3, &count),
+               SHOAL_OK);
   CHECK(count == 2 && memcmp(&order[0], &managers[1].address, sizeof *order) == 0);
   CHECK_STATUS(shoal_router_record_dispatch(router, now, &job, EAST), SHOAL_OK);
-  CHECK_STATUS(shoal_router_record_accepted(router, now, &job, EAST, &managers[2].address), SHOAL_OK);
-  CHECK_STATUS(shoal_router_choose_manager(router, now, &job, EAST, managers, 3, order, 3, &count), SHOAL_OK);
+  CHECK_STATUS(shoal_router_record_accepted(router, now, &job, EAST, &managers[2].address),
+               SHOAL_OK);
+  CHECK_STATUS(shoal_router_choose_manager(router, now, &job, EAST, managers, 3, order, 3, &count),
+               SHOAL_OK);
   CHECK(memcmp(&order[0], &managers[2].address, sizeof *order) == 0);
-  CHECK_STATUS(shoal_router_record_completion(router, now + SECOND, &job, EAST, 1, &latency_ms), SHOAL_OK);
+  CHECK_STATUS(shoal_router_record_completion(router, now + SECOND, &job, EAST, 1, &latency_ms),
+               SHOAL_OK);
   CHECK(latency_ms == 1000);
-  CHECK_STATUS(shoal_router_record_completion(router, now + SECOND, &job, EAST, 1, &latency_ms), SHOAL_NONE);
+  CHECK_STATUS(shoal_router_record_completion(router, now + SECOND, &job, EAST, 1, &latency_ms),
+               SHOAL_NONE);
 }
 
 static void everything_is_counted(void) {

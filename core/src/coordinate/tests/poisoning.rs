@@ -1,13 +1,13 @@
-//! One hostile datagram of each kind. Those that cannot be true are refused and change nothing; those that
-//! could be true move no estimate between others by more than the stated bound.
+//! One hostile datagram of each kind. Those that cannot be true are refused and change nothing;
+//! those that could be true move no estimate between others by more than the stated bound.
 
 use super::*;
 
 const ATTACKER: usize = 1;
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
-/// Sends one hostile sample to a settled node and asserts that it is refused for this reason, counted, and that
-/// not a bit of the node's coordinate or of any estimate changed.
+/// Sends one hostile sample to a settled node and asserts that it is refused for this reason,
+/// counted, and that not a bit of the node's coordinate or of any estimate changed.
 fn assert_refused(reason: Refusal, hostile: impl Fn(Coordinate) -> (Coordinate, Duration)) {
     let mut cluster = Cluster::settled(10, 1);
     let before = cluster.trackers[0].clone();
@@ -24,9 +24,9 @@ fn assert_refused(reason: Refusal, hostile: impl Fn(Coordinate) -> (Coordinate, 
     }
 }
 
-/// Gives one node a hostile sample that could be true, and its twin an honest one in its place. Then both get
-/// the same honest samples, while the spring that the lie left behind has its turns. Asserts that no estimate
-/// between others ever differs by more than the stated bound.
+/// Gives one node a hostile sample that could be true, and its twin an honest one in its place.
+/// Then both get the same honest samples, while the spring that the lie left behind has its turns.
+/// Asserts that no estimate between others ever differs by more than the stated bound.
 fn assert_bounded(hostile: impl Fn(Coordinate) -> (Coordinate, Duration)) {
     let mut cluster = Cluster::settled(20, 2);
     let honest = (*cluster.trackers[ATTACKER].coordinate(), cluster.round_trip(0, ATTACKER));
