@@ -9,8 +9,8 @@ use crate::time::Duration;
 pub enum LeadershipMode {
     /// The managers elect.
     Elected,
-    /// The host names it, for example because it runs a consensus protocol of its own. Nobody stands or
-    /// votes, and there is no lease; the named leader still tells the other managers.
+    /// The host names it, for example because it runs a consensus protocol of its own. Nobody
+    /// stands or votes, and there is no lease; the named leader still tells the other managers.
     External,
 }
 
@@ -33,13 +33,16 @@ pub struct FederationConfig {
     pub clock_drift_max: f64,
     /// How long one round of votes lasts, in ms; 10 to 60,000.
     pub vote_timeout_ms: u64,
-    /// Managers that miss their leader stand at moments drawn from this much time, in ms; 1 to 60,000.
+    /// Managers that miss their leader stand at moments drawn from this much time, in ms; 1 to
+    /// 60,000.
     pub election_spread_ms: u64,
-    /// How much later a manager stands for each point of its local health score, in ms; 0 to 10,000.
+    /// How much later a manager stands for each point of its local health score, in ms; 0 to
+    /// 10,000.
     pub health_delay_ms: u64,
     /// The worst local health score of a fit leader; 0 to 8.
     pub leader_health_score_max: u8,
-    /// How long after the end of a leadership nobody but a fit manager is elected, in ms; 0 to 600,000.
+    /// How long after the end of a leadership nobody but a fit manager is elected, in ms; 0 to
+    /// 600,000.
     pub health_patience_ms: u64,
 
     /// Time between two probes of one datacenter, in ms; 10 to 3,600,000. (AD-33:
@@ -58,7 +61,8 @@ pub struct FederationConfig {
     /// `FEDERATED_SUSPICION_TIMEOUT`.)
     pub suspicion_ms: u64,
 
-    /// Datacenters whose last acks lie this close together went silent together, in ms; 1 to 3,600,000.
+    /// Datacenters whose last acks lie this close together went silent together, in ms; 1 to
+    /// 3,600,000.
     pub correlation_window_ms: u64,
     /// How many of them it takes to blame the own network; 2 to 4,096.
     pub correlation_count_min: u32,
@@ -136,7 +140,8 @@ impl FederationConfig {
     }
 }
 
-/// The durations of the leadership protocol, with the allowances for clocks that run at different rates.
+/// The durations of the leadership protocol, with the allowances for clocks that run at different
+/// rates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     pub heartbeat_interval: Duration,
@@ -156,9 +161,9 @@ impl Timing {
     pub fn new(config: &FederationConfig) -> Timing {
         let ms = Duration::from_millis;
         let (lease, vote_round) = (ms(config.lease_ms), ms(config.vote_timeout_ms));
-        // A clock that is fast by a share d measures a span that takes 1 / (1 + d) of it, one that is slow
-        // 1 / (1 - d). To outlast the slowest with the fastest takes (1 + d) / (1 - d), and that
-        // is less than 1 + 3 d below a third.
+        // A clock that is fast by a share d measures a span that takes 1 / (1 + d) of it, one that
+        // is slow 1 / (1 - d). To outlast the slowest with the fastest takes (1 + d) / (1 - d), and
+        // that is less than 1 + 3 d below a third.
         let allowance = 1.0 + 3.0 * config.clock_drift_max;
         Timing {
             heartbeat_interval: ms(config.heartbeat_interval_ms),

@@ -1,16 +1,16 @@
 //! Whose fault is it? When many datacenters fall silent together it is the own network.
 //!
-//! Datacenters fail one at a time; a gate's uplink takes all of them at once. To believe such silence would
-//! leave every job without a place and throw away where jobs were, just when nothing could be sent
-//! anyway. So when at least two datacenters, and at least half of those that were heard, had their last
-//! ack within ten seconds of each other, the own network is blamed: none of them becomes unreachable,
-//! and what was last known of them stays as degraded. A gate of three datacenters that loses two blames itself,
-//! one that loses one does not; of twenty it takes ten. (AD-33, part 6, delays evictions from three
-//! correlated failures on, which a gate of two or three datacenters never sees, and of twenty is a
-//! provider's bad day.)
+//! Datacenters fail one at a time; a gate's uplink takes all of them at once. To believe such
+//! silence would leave every job without a place and throw away where jobs were, just when nothing
+//! could be sent anyway. So when at least two datacenters, and at least half of those that were
+//! heard, had their last ack within ten seconds of each other, the own network is blamed: none of
+//! them becomes unreachable, and what was last known of them stays as degraded. A gate of three
+//! datacenters that loses two blames itself, one that loses one does not; of twenty it takes ten.
+//! (AD-33, part 6, delays evictions from three correlated failures on, which a gate of two or three
+//! datacenters never sees, and of twenty is a provider's bad day.)
 //!
-//! Blame is bounded: after a minute without recovery the silence is taken for what it is. It ends early when enough
-//! answer again. Until then it is not laid a second time.
+//! Blame is bounded: after a minute without recovery the silence is taken for what it is. It ends
+//! early when enough answer again. Until then it is not laid a second time.
 
 use super::config::FederationConfig;
 use crate::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! What a gate knows of its datacenters, put together so that it can route by itself.
 //!
-//! Three sources say how a datacenter is, none of them alone enough. The [`Census`] counts members as the
-//! gate's own membership sees them: within seconds, but without load. The leader's summary tells the
-//! load, at the pace of the probes. And whether the leader is heard at all says how far either can
-//! be trusted:
+//! Three sources say how a datacenter is, none of them alone enough. A census counts members
+//! as the gate's own membership sees them: within seconds, but without load. The leader's summary
+//! tells the load, at the pace of the probes. And whether the leader is heard at all says how far
+//! either can be trusted:
 //!
 //! | the leader is | the datacenter is at best |
 //! |---|---|
@@ -50,13 +50,13 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Puts a member into its slot of the member table, `None` when the slot is free; returns who was there.
+    /// Puts a member into its slot of the member table, `None` when the slot is free; returns who
+    /// was there.
     pub fn set(&mut self, slot: u32, resident: Option<Resident>) -> Option<Resident> {
         let index = slot as usize;
         if index >= self.residents.len() {
-            if resident.is_none() {
-                return None;
-            }
+            // A slot that was never used is free already.
+            resident?;
             self.residents.resize(index + 1, None);
         }
         let previous = std::mem::replace(&mut self.residents[index], resident);
@@ -115,7 +115,8 @@ fn candidate(
 ) -> DatacenterCandidate {
     let summary = site.summary();
     let told = summary.map(|(summary, _)| *summary).unwrap_or_default();
-    // What cuts off the probes cuts off membership too: its dead are no better known than the silent.
+    // What cuts off the probes cuts off membership too: its dead are no better known than the
+    // silent.
     let unseen = MemberCounts::default();
     let counts = if is_network_blamed && site.is_silent() { &unseen } else { counts };
     // A gate whose membership does not reach into the datacenter has only the leader's word.

@@ -6,15 +6,15 @@
 //!    +--- 5 failures in a row, or 25 s silence -----+   +----- 30 s ------+
 //! ```
 //!
-//! No gossip crosses datacenters here. Each datacenter is probed once per interval, all of them spread
-//! over it. While its leader answers, the leader is asked; when an answer is overdue the other managers
-//! are asked in turn, and whoever answers names the leader it follows, so that a new leader is found
-//! without being announced. Answers of an earlier term than the last are ignored. A datacenter
-//! that was unreachable may begin anew: what is known of its terms is forgotten then.
+//! No gossip crosses datacenters here. Each datacenter is probed once per interval, all of them
+//! spread over it. While its leader answers, the leader is asked; when an answer is overdue the
+//! other managers are asked in turn, and whoever answers names the leader it follows, so that a new
+//! leader is found without being announced. Answers of an earlier term than the last are ignored. A
+//! datacenter that was unreachable may begin anew: what is known of its terms is forgotten then.
 //!
-//! Deadlines of probes are met exactly; the steps that silence and suspicion lead to are taken with the
-//! next probe of the datacenter, at most one interval late. Whether it is the datacenter or the own
-//! network that is silent is judged by [`correlation`](super::correlation).
+//! Deadlines of probes are met exactly; the steps that silence and suspicion lead to are taken with
+//! the next probe of the datacenter, at most one interval late. Whether it is the datacenter or the
+//! own network that is silent is judged by [`correlation`](super::correlation).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,8 +29,8 @@ use crate::random::Random;
 use crate::routing::DatacenterId;
 use crate::time::{Duration, Instant};
 
-/// Most managers remembered per datacenter to ask for its leader. Further ones are refused and counted: any
-/// one that answers is enough.
+/// Most managers remembered per datacenter to ask for its leader. Further ones are refused and
+/// counted: any one that answers is enough.
 pub const CONTACT_COUNT_MAX: usize = 16;
 /// Most probes of one datacenter that wait for an ack. While so many wait no further one is sent.
 const PENDING_COUNT_MAX: usize = 4;
@@ -253,7 +253,8 @@ pub(crate) struct Monitor {
     order: Vec<DatacenterId>,
     turn: usize,
     turn_at: Instant,
-    /// Deadlines of probes, oldest first, those that were acked included until they come to the front.
+    /// Deadlines of probes, oldest first, those that were acked included until they come to the
+    /// front.
     timeouts: VecDeque<(Instant, u32)>,
     number: u64,
     network: Network,
@@ -357,7 +358,8 @@ impl Monitor {
             }
         }
         let period = self.period();
-        // After a long sleep every datacenter is probed once, not once for every interval slept through.
+        // After a long sleep every datacenter is probed once, not once for every interval slept
+        // through.
         let mut turns_left = self.order.len();
         while self.turn_at <= now && turns_left > 0 {
             self.take_turn(now, outbox);
@@ -598,3 +600,6 @@ fn id_of(sequence: u32) -> DatacenterId {
     let place = sequence & ((1 << PLACE_BITS) - 1);
     DatacenterId::from_index(place as usize).expect("there is a datacenter for every place")
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,67 +8,52 @@
 //!          a leader is heard, the round ends, or the lease runs out
 //! ```
 //!
-//! Elections are Raft's (Ongaro, thesis, 2014: section 3.4, pre-vote 9.6, hand-over 3.10), without a log.
-//! A leader leads only while it holds a lease (Gray and Cheriton, 1989): a majority has promised, in acks to
-//! heartbeats, to elect nobody else for that long. A term numbers each leadership, rises for ever and
-//! fences what an earlier leader still says.
+//! Elections are Raft's (Ongaro, thesis, 2014: section 3.4, pre-vote 9.6, hand-over 3.10), without
+//! a log. A leader leads only while it holds a lease (Gray and Cheriton, 1989): a majority has
+//! promised, in acks to heartbeats, to elect nobody else for that long. A term numbers each
+//! leadership, rises for ever and fences what an earlier leader still says.
 //!
 //! # What holds
-//! 1. *A voter votes once in a term.* So two leaders of one term would need two majorities without a
-//!    common voter.
-//! 2. *One leader at a time.* A lease is counted from when the heartbeat was sent, a promise from when it
-//!    was heard and a little longer, for clocks that run at different rates. Whoever wins an election has
-//!    a voter in common with the promises of the lease before, and that voter votes only after its promise.
-//!    A leader whose lease runs out stops by its own clock, without being told.
-//! 3. *Forgetting breaks neither.* Nothing is kept on disk, so a node that has just started neither votes nor
-//!    promises for a lease and a round of votes: whatever its last run promised is over by then, and
-//!    whoever it voted for leads or has given up. Nor does it vote below the wall clock at its start, where the host
-//!    numbers its runs by the wall clock: so terms rise even if every manager restarts at once, as
-//!    long as clocks are off by less than that abstention.
+//! 1. *A voter votes once in a term.* So two leaders of one term would need two majorities without
+//!    a common voter.
+//! 2. *One leader at a time.* A lease is counted from when the heartbeat was sent, a promise from
+//!    when it was heard and a little longer, for clocks that run at different rates. Whoever wins
+//!    an election has a voter in common with the promises of the lease before, and that voter votes
+//!    only after its promise. A leader whose lease runs out stops by its own clock, without being
+//!    told.
+//! 3. *Forgetting breaks neither.* Nothing is kept on disk, so a node that has just started neither
+//!    votes nor promises for a lease and a round of votes: whatever its last run promised is over
+//!    by then, and whoever it voted for leads or has given up. Nor does it vote below the wall
+//!    clock at its start, where the host numbers its runs by the wall clock: so terms rise even if
+//!    every manager restarts at once, as long as clocks are off by less than that abstention.
 //! 4. *Majorities meet.* See [`voters`](super::voters) for who counts. That number is the same
 //!    everywhere but for members on their way in or out, or forgotten after a long partition, so
 //!    `manager_count_min` should be set where that matters; then no half ever elects for itself.
 //!
-//! One manager leads alone. Of two, none leads when one crashed until the member table has forgotten it, because
-//! nobody can tell a crash from a cut cable; a goodbye is no crash. Three bear one crash. A lease is
-//! only as good as the clock: a machine that was suspended with its clock stopped may think it leads for the
-//! rest of its lease, which is what terms are for.
+//! One manager leads alone. Of two, none leads when one crashed until the member table has
+//! forgotten it, because nobody can tell a crash from a cut cable; a goodbye is no crash. Three
+//! bear one crash. A lease is only as good as the clock: a machine that was suspended with its
+//! clock stopped may think it leads for the rest of its lease, which is what terms are for.
+
+mod candidacy;
+mod reign;
+#[cfg(test)]
+mod tests;
 
 use super::config::{FederationConfig, LeadershipMode, Timing};
 use super::messages::{Ballot, FederationMessage, TERM_MAX};
-use super::voters::{Voter, Voters};
-use super::{FederationEvent, Identity, NameLeaderError, Outbox, ResignationReason, Sender};
+use super::outbox::{FederationEvent, Outbox, ResignationReason};
+use super::voters::Voters;
+use super::{Identity, NameLeaderError, Sender};
 use crate::node::{Address, DatacenterName, Generation, MemberState};
 use crate::random::Random;
 use crate::time::{Duration, Instant};
+use candidacy::Round;
+use reign::{HeartbeatTimes, Reign};
 
-/// Heartbeats whose acks are recognised; a lease is never longer than that many intervals.
-const HEARTBEAT_WINDOW: usize = 16;
-/// How often a question is asked in one round of votes.
-const ASKS_PER_ROUND: u32 = 3;
-/// While it leads, a leader waits this many abstentions for a newcomer to answer before it counts it.
+/// While it leads, a leader waits this many abstentions for a newcomer to answer before it counts
+/// it.
 const NEWCOMER_PATIENCE: u32 = 2;
-
-/// One round of votes.
-#[derive(Clone, Copy, Debug)]
-struct Round {
-    term: u64,
-    sequence: u32,
-    began_at: Instant,
-    ends_at: Instant,
-    ask_at: Instant,
-}
-
-/// One leadership of this node.
-#[derive(Clone, Copy, Debug)]
-struct Reign {
-    heartbeat_at: Instant,
-    /// When it leads no longer. Before the first promises of a majority, when it gives up waiting for them.
-    ends_at: Instant,
-    is_established: bool,
-    ill_since: Option<Instant>,
-    sent: [(u32, Instant); HEARTBEAT_WINDOW],
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -94,7 +79,8 @@ pub(crate) struct Leadership {
     term: u64,
     /// It votes for nobody at or below this either, and stands above it.
     floor: u64,
-    voted_for: Option<Address>,
+    /// The run of another manager that it voted for in the term.
+    voted_for: Option<(Address, Generation)>,
     /// Whom the term belongs to, once somebody has led in it.
     holder: Option<Address>,
     /// Whether the holder has resigned: what it sent before may still be under way.
@@ -105,8 +91,10 @@ pub(crate) struct Leadership {
     is_announced: bool,
     promise_until: Instant,
     abstain_until: Instant,
-    election_at: Instant,
+    /// When it stands, if it is in good health.
+    stands_from: Instant,
     sequence: u32,
+    heartbeats: HeartbeatTimes,
     phase: Phase,
 }
 
@@ -140,8 +128,9 @@ impl Leadership {
             is_announced: false,
             promise_until: Instant::ZERO,
             abstain_until,
-            election_at: abstain_until,
+            stands_from: abstain_until,
             sequence,
+            heartbeats: HeartbeatTimes::default(),
             phase: Phase::Follower,
         };
         leadership.schedule_election(now);
@@ -203,8 +192,8 @@ impl Leadership {
         health_score: u8,
         outbox: &mut Outbox,
     ) {
-        // A newcomer cannot promise anything before its abstention ends. A leader that counted it at once
-        // would lose its majority to it.
+        // A newcomer cannot promise anything before its abstention ends. A leader that counted it
+        // at once would lose its majority to it.
         let counts_from = match self.phase {
             Phase::Leader(_) => now + self.timing.abstention * NEWCOMER_PATIENCE,
             _ => Instant::ZERO,
@@ -273,7 +262,7 @@ impl Leadership {
                 if self.leader.is_some() && now >= self.promise_until {
                     self.lose_leader(now, outbox);
                 }
-                if now >= self.election_at {
+                if now >= self.election_at() {
                     self.begin_pre_vote(now, outbox);
                 }
             }
@@ -290,7 +279,7 @@ impl Leadership {
             }
             Phase::Follower if self.mode == LeadershipMode::Elected => {
                 let lost_at = if self.leader.is_some() { self.promise_until } else { Instant::MAX };
-                Some(lost_at.min(self.election_at)).filter(|&deadline| deadline < Instant::MAX)
+                Some(lost_at.min(self.election_at())).filter(|&deadline| deadline < Instant::MAX)
             }
             Phase::Follower => None,
         }
@@ -309,7 +298,7 @@ impl Leadership {
             }
             _ => self.phase = Phase::Follower,
         }
-        self.election_at = Instant::MAX;
+        self.stands_from = Instant::MAX;
     }
 
     /// Takes the leader that the host names.
@@ -343,125 +332,14 @@ impl Leadership {
         Ok(())
     }
 
-    // Standing for election.
-
-    fn begin_pre_vote(&mut self, now: Instant, outbox: &mut Outbox) {
-        match self.next_round(now) {
-            Some(round) => self.phase = Phase::PreCandidate(round),
-            None => return self.schedule_election(now),
-        }
-        self.ask(now, outbox);
-        self.count_votes(now, outbox);
-    }
-
-    fn begin_vote(&mut self, now: Instant, outbox: &mut Outbox) {
-        let Some(round) = self.next_round(now) else { return self.schedule_election(now) };
-        self.enter_term(now, round.term, Some(self.own), outbox);
-        self.phase = Phase::Candidate(round);
-        outbox.stats.elections += 1;
-        self.ask(now, outbox);
-        self.count_votes(now, outbox);
-    }
-
-    /// A round in the next free term, `None` when the numbers are used up.
-    fn next_round(&mut self, now: Instant) -> Option<Round> {
-        let term = self.vote_floor() + 1;
-        if term > TERM_MAX {
-            return None;
-        }
-        self.voters.clear_grants();
-        self.sequence = self.sequence.wrapping_add(1);
-        let ends_at = now + self.timing.vote_round;
-        Some(Round { term, sequence: self.sequence, began_at: now, ends_at, ask_at: now })
-    }
-
-    /// Asks those who have not said yes.
-    fn ask(&mut self, now: Instant, outbox: &mut Outbox) {
-        let pause = self.timing.vote_round / ASKS_PER_ROUND;
-        let (round, request): (&mut Round, fn(Ballot) -> FederationMessage) = match &mut self.phase
-        {
-            Phase::PreCandidate(round) => (round, FederationMessage::PreVoteRequest),
-            Phase::Candidate(round) => (round, FederationMessage::VoteRequest),
-            Phase::Follower | Phase::Leader(_) => unreachable!("only candidates ask"),
-        };
-        round.ask_at = now + pause;
-        let (term, sequence) = (round.term, round.sequence);
-        let message = request(self.ballot(now, term, sequence, false));
-        for address in self.voters.ungranted(now) {
-            outbox.send(address, message);
-        }
-    }
-
-    fn pre_vote_received(
-        &mut self,
-        now: Instant,
-        sender: &Sender,
-        ballot: &Ballot,
-        outbox: &mut Outbox,
-    ) {
-        let Phase::PreCandidate(round) = self.phase else { return };
-        if ballot.sequence != round.sequence {
-            return;
-        }
-        self.tell_count(now, sender, ballot);
-        if ballot.flag {
-            self.voters.grant(sender.address);
-            return self.count_votes(now, outbox);
-        }
-        self.floor = self.floor.max(ballot.term);
-        if self.floor >= round.term {
-            // The term was taken. A higher one costs nothing, and each attempt knows more terms.
-            self.begin_pre_vote(now, outbox);
-        }
-    }
-
-    fn vote_received(
-        &mut self,
-        now: Instant,
-        sender: &Sender,
-        ballot: &Ballot,
-        outbox: &mut Outbox,
-    ) {
-        let Phase::Candidate(round) = self.phase else { return };
-        if ballot.sequence != round.sequence {
-            return;
-        }
-        self.tell_count(now, sender, ballot);
-        if ballot.flag && ballot.term == round.term {
-            self.voters.grant(sender.address);
-            self.count_votes(now, outbox);
-        } else {
-            self.floor = self.floor.max(ballot.term);
-        }
-    }
-
-    fn count_votes(&mut self, now: Instant, outbox: &mut Outbox) {
-        if !self.voters.is_elected(now) {
-            return;
-        }
-        match self.phase {
-            Phase::PreCandidate(_) => self.begin_vote(now, outbox),
-            Phase::Candidate(round) => {
-                (self.leader, self.holder) = (Some(self.own), Some(self.own));
-                self.voters.clear_promises();
-                // Whoever gave its vote waits for a lease at most, so waiting longer helps nobody.
-                let ends_at = round.began_at + self.timing.lease;
-                self.phase = Phase::Leader(Reign::new(now, ends_at, false));
-                self.heartbeat(now, outbox);
-            }
-            Phase::Follower | Phase::Leader(_) => unreachable!("only candidates count votes"),
-        }
-    }
-
-    // Voting.
-
     /// Whether this node would vote for the sender in a term.
     fn would_vote(&self, now: Instant, sender: &Sender, term: u64) -> bool {
         let is_bound = match &self.phase {
             Phase::Leader(reign) => now < reign.ends_at,
             _ => now < self.promise_until,
         };
-        // A manager in poor health has to wait whether a fit one stands. Then it is better than none.
+        // A manager in poor health has to wait whether a fit one stands. Then it is better than
+        // none.
         let leaderless_since = self.promise_until.max(self.abstain_until);
         let is_fit = sender.health_score <= self.health_score_max
             || now >= leaderless_since + self.timing.health_patience;
@@ -473,7 +351,8 @@ impl Leadership {
     }
 
     fn vote(&mut self, now: Instant, sender: &Sender, term: u64, outbox: &mut Outbox) -> bool {
-        if term == self.term && self.voted_for == Some(sender.address) && !self.is_leaving {
+        let candidate = (sender.address, sender.generation);
+        if term == self.term && self.voted_for == Some(candidate) && !self.is_leaving {
             // The same question again: the answer was lost.
             return true;
         }
@@ -481,7 +360,7 @@ impl Leadership {
             return false;
         }
         self.depose(now, ResignationReason::LeaseLost, outbox);
-        self.enter_term(now, term, Some(sender.address), outbox);
+        self.enter_term(now, term, Some(candidate), outbox);
         self.schedule_election(now + self.timing.vote_round);
         true
     }
@@ -489,8 +368,6 @@ impl Leadership {
     fn vote_floor(&self) -> u64 {
         self.term.max(self.floor)
     }
-
-    // Following.
 
     fn follow(&mut self, now: Instant, sender: Address, ballot: &Ballot, outbox: &mut Outbox) {
         let is_other = self.holder.is_some_and(|holder| holder != sender);
@@ -549,126 +426,6 @@ impl Leadership {
         }
     }
 
-    // Leading.
-
-    fn lead(&mut self, now: Instant, reign: &Reign, outbox: &mut Outbox) {
-        if now >= reign.ends_at {
-            // A lone manager is its own majority, however late it is.
-            self.renew(now, outbox);
-            if matches!(&self.phase, Phase::Leader(reign) if now >= reign.ends_at) {
-                return self.step_down(now, ResignationReason::LeaseLost, None, outbox);
-            }
-        }
-        if self.is_ill_for_long(now)
-            && let Some(successor) = self.successor(now)
-        {
-            return self.step_down(now, ResignationReason::Unhealthy, Some(successor), outbox);
-        }
-        if now >= reign.heartbeat_at {
-            self.heartbeat(now, outbox);
-        }
-    }
-
-    fn heartbeat(&mut self, now: Instant, outbox: &mut Outbox) {
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
-        let interval = self.timing.heartbeat_interval;
-        let Phase::Leader(reign) = &mut self.phase else { unreachable!("only leaders lead") };
-        reign.heartbeat_at = now + interval;
-        reign.sent[sequence as usize % HEARTBEAT_WINDOW] = (sequence, now);
-        let is_established = reign.is_established;
-        let message =
-            FederationMessage::Heartbeat(self.ballot(now, self.term, sequence, is_established));
-        for voter in self.voters.iter().filter(|voter| voter.is_present(now)) {
-            outbox.send(voter.address, message);
-        }
-        self.renew(now, outbox);
-    }
-
-    fn promise_received(
-        &mut self,
-        now: Instant,
-        sender: &Sender,
-        ballot: &Ballot,
-        outbox: &mut Outbox,
-    ) {
-        let Phase::Leader(reign) = &self.phase else { return };
-        if ballot.term > self.term {
-            self.floor = self.floor.max(ballot.term);
-            return self.step_down(now, ResignationReason::Superseded, None, outbox);
-        }
-        let (sequence, sent) = reign.sent[ballot.sequence as usize % HEARTBEAT_WINDOW];
-        if ballot.term == self.term && ballot.flag && sequence == ballot.sequence {
-            self.tell_count(now, sender, ballot);
-            self.voters.promise(sender.address, sent);
-            self.renew(now, outbox);
-        }
-    }
-
-    /// Counts the lease anew, after a promise or a change of the voters.
-    fn renew(&mut self, now: Instant, outbox: &mut Outbox) {
-        let Phase::Leader(reign) = &mut self.phase else { return };
-        if self.mode == LeadershipMode::External {
-            return;
-        }
-        let since = self.voters.supported_since(now);
-        let lease_end = since.map_or(Instant::ZERO, |since| since + self.timing.lease);
-        if reign.is_established {
-            reign.ends_at = lease_end;
-        } else if now < lease_end {
-            reign.is_established = true;
-            reign.ends_at = lease_end;
-            outbox.stats.elections_won += 1;
-            self.announce(now, outbox);
-            // The others need not wait for the next heartbeat to hear of it.
-            self.heartbeat(now, outbox);
-        }
-    }
-
-    fn is_ill_for_long(&mut self, now: Instant) -> bool {
-        let is_ill = self.health_score > self.health_score_max;
-        let Phase::Leader(reign) = &mut self.phase else { return false };
-        if !is_ill || self.mode == LeadershipMode::External {
-            reign.ill_since = None;
-            return false;
-        }
-        now >= *reign.ill_since.get_or_insert(now) + self.timing.lease
-    }
-
-    /// The healthiest fit manager that has answered within the last lease.
-    fn successor(&self, now: Instant) -> Option<Address> {
-        let is_able = |voter: &&Voter| {
-            let is_recent = voter.promised().is_some_and(|sent| now < sent + self.timing.lease);
-            is_recent && voter.is_present(now) && voter.health_score <= self.health_score_max
-        };
-        let able = self.voters.iter().filter(is_able);
-        able.min_by_key(|voter| (voter.health_score, voter.address)).map(|voter| voter.address)
-    }
-
-    /// Ends this node's own leadership and returns the promises.
-    fn step_down(
-        &mut self,
-        now: Instant,
-        reason: ResignationReason,
-        successor: Option<Address>,
-        outbox: &mut Outbox,
-    ) {
-        let Phase::Leader(reign) = self.phase else { unreachable!("only leaders step down") };
-        self.phase = Phase::Follower;
-        (self.leader, self.is_announced) = (None, false);
-        let term = self.term;
-        let is_leaving = self.is_leaving;
-        for voter in self.voters.iter().filter(|voter| voter.is_present(now)) {
-            let message = FederationMessage::Resignation { term, successor, is_leaving };
-            outbox.send(voter.address, message);
-        }
-        if reign.is_established {
-            outbox.stats.step_downs += 1;
-            outbox.emit(FederationEvent::SteppedDown { term, reason, at: now });
-        }
-        self.schedule_election(now + self.timing.vote_round);
-    }
-
     /// Makes a follower of this node, whatever it is.
     fn depose(&mut self, now: Instant, reason: ResignationReason, outbox: &mut Outbox) {
         match self.phase {
@@ -689,7 +446,7 @@ impl Leadership {
         &mut self,
         now: Instant,
         term: u64,
-        voted_for: Option<Address>,
+        voted_for: Option<(Address, Generation)>,
         outbox: &mut Outbox,
     ) {
         assert!(term >= self.term, "terms rise");
@@ -709,14 +466,17 @@ impl Leadership {
         }
     }
 
-    /// Draws the moment to stand at, not before `earliest`: the healthier, the sooner.
+    /// Draws the moment to stand at, not before `earliest`.
     fn schedule_election(&mut self, earliest: Instant) {
-        if self.is_leaving {
-            return;
+        if !self.is_leaving {
+            let spread = self.timing.election_spread.mul_f64(self.random.unit());
+            self.stands_from = earliest.max(self.abstain_until) + spread;
         }
-        let spread = self.timing.election_spread.mul_f64(self.random.unit());
-        let handicap = self.timing.health_delay * u32::from(self.health_score);
-        self.election_at = earliest.max(self.abstain_until) + spread + handicap;
+    }
+
+    /// When this node stands: the healthier, the sooner.
+    fn election_at(&self) -> Instant {
+        self.stands_from + self.timing.health_delay * u32::from(self.health_score)
     }
 
     fn tell_count(&mut self, now: Instant, sender: &Sender, ballot: &Ballot) {
@@ -728,16 +488,9 @@ impl Leadership {
     }
 }
 
-impl Reign {
-    fn new(now: Instant, ends_at: Instant, is_established: bool) -> Reign {
-        let sent = [(0, Instant::ZERO); HEARTBEAT_WINDOW];
-        Reign { heartbeat_at: now, ends_at, is_established, ill_since: None, sent }
-    }
-}
-
-/// No term up to here is voted in: where the generation is the wall clock at the start, in nanoseconds, the
-/// milliseconds of the moment at which the abstention ends. Small generations, which are mere counts,
-/// give none.
+/// No term up to here is voted in: where the generation is the wall clock at the start, in
+/// nanoseconds, the milliseconds of the moment at which the abstention ends. Small generations,
+/// which are mere counts, give none.
 fn first_floor(generation: Generation, abstention: Duration) -> u64 {
     match generation.0 / 1_000_000 {
         0 => 0,

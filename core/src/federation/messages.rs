@@ -7,9 +7,9 @@
 //! probe ack    32   kind, flags, sequence 4, term 8, leader 18, then a summary 36, if flagged
 //! ```
 //!
-//! Little-endian, no padding; several messages may stand behind each other in one datagram, whose header
-//! says who sends, in which run and from which datacenter. A message is checked whole before a field of it
-//! is used. Times are durations: no host's clock means anything on another.
+//! Little-endian, no padding; several messages may stand behind each other in one datagram, whose
+//! header says who sends, in which run and from which datacenter. A message is checked whole before
+//! a field of it is used. Times are durations: no host's clock means anything on another.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -24,11 +24,12 @@ pub const MESSAGE_SIZE_MAX: usize = size_of::<WireProbeAck>() + size_of::<WireSu
 /// The highest term. Higher ones are malformed, so that no forged one can exhaust the numbers.
 pub const TERM_MAX: u64 = 1 << 62;
 
-/// A step of an election or of a leadership. The flag is an answer; what it says depends on the message.
+/// A step of an election or of a leadership. The flag is an answer; what it says depends on the
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ballot {
-    /// In a question or heartbeat the term it is about; in an answer the highest term below or at which
-    /// the sender does not vote (votes) or follow (heartbeat acks).
+    /// In a question or heartbeat the term it is about; in an answer the highest term below or at
+    /// which the sender does not vote (votes) or follow (heartbeat acks).
     pub term: u64,
     /// Pairs an answer with its question.
     pub sequence: u32,
@@ -199,8 +200,8 @@ impl FederationMessage {
         }
     }
 
-    /// Writes the message to the front of a buffer of at least [`MESSAGE_SIZE_MAX`] bytes and returns
-    /// its size.
+    /// Writes the message to the front of a buffer of at least [`MESSAGE_SIZE_MAX`] bytes and
+    /// returns its size.
     ///
     /// # Panics
     /// When the buffer is too small for it.

@@ -10,27 +10,29 @@
 //!                   candidates for the router
 //! ```
 //!
-//! [`Federation`] is the part of one node in this, by its role: a manager votes, leads and answers gates;
-//! a gate watches every datacenter and makes [`DatacenterCandidate`] rows of what it hears; a worker only listens. It is pure state: time is an argument, messages and events are taken out with
-//! `poll_*`, everything is bounded, and the same seed and inputs give the same outputs.
+//! [`Federation`] is the part of one node in this, by its role: a manager votes, leads and answers
+//! gates; a gate watches every datacenter and makes [`DatacenterCandidate`] rows of what it hears;
+//! a worker only listens. It is pure state: time is an argument, messages and events are taken out
+//! with `poll_*`, everything is bounded, and the same seed and inputs give the same outputs.
 //!
-//! * [`leadership`] says what holds about leaders, terms and leases, and under which assumptions.
+//! * [`leadership`] says what holds about leaders, terms and leases, and under which assumptions;
+//!   [`voters`] whose vote counts.
 //! * [`health`] says when a datacenter is suspected and unreachable, [`correlation`] when the
 //!   gate's own network is blamed instead.
 //! * [`datacenter`] says how routing sees all that.
 
 pub mod config;
-mod correlation;
-mod datacenter;
-mod health;
-mod leadership;
+pub mod correlation;
+pub mod datacenter;
+pub mod health;
+pub mod leadership;
 pub mod messages;
 #[cfg(test)]
 mod model;
 mod outbox;
 #[cfg(test)]
 mod tests;
-mod voters;
+pub mod voters;
 
 pub use config::{FederationConfig, LeadershipMode};
 pub use datacenter::{DatacenterView, MemberCounts};
@@ -92,7 +94,8 @@ pub struct Sender {
     pub health_score: u8,
 }
 
-/// The load of a datacenter, as the host of its leader reports it. It goes out with every answer to a gate.
+/// The load of a datacenter, as the host of its leader reports it. It goes out with every answer to
+/// a gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatacenterLoad {
     /// Workers that are registered; 0 leaves the counting of workers to membership.
@@ -186,9 +189,9 @@ impl Federation {
         })
     }
 
-    /// A slot of the member table changed: it holds this member now, or none. Tell every change of address,
-    /// state, run, role, datacenter or health, this node's own slot included; repetitions do no
-    /// harm.
+    /// A slot of the member table changed: it holds this member now, or none. Tell every change of
+    /// address, state, run, role, datacenter or health, this node's own slot included; repetitions
+    /// do no harm.
     pub fn observe(&mut self, now: Instant, slot: u32, member: Option<&MemberView>) {
         let resident = member.and_then(|member| self.resident(member));
         let previous = self.census.set(slot, resident);
@@ -209,8 +212,8 @@ impl Federation {
         }
     }
 
-    /// Gives a gate a manager to ask, for a datacenter that its membership does not reach into. False
-    /// when nothing was noted: the node is no gate, or there is no room.
+    /// Gives a gate a manager to ask, for a datacenter that its membership does not reach into.
+    /// False when nothing was noted: the node is no gate, or there is no room.
     pub fn add_contact(
         &mut self,
         now: Instant,
@@ -245,9 +248,9 @@ impl Federation {
         self.load = Some((load, now));
     }
 
-    /// Takes the leader that the host names, in [`LeadershipMode::External`]; `None` that there is none.
-    /// A term belongs to the first that was named in it. The leader tells the other managers, so naming it
-    /// there is enough.
+    /// Takes the leader that the host names, in [`LeadershipMode::External`]; `None` that there is
+    /// none. A term belongs to the first that was named in it. The leader tells the other managers,
+    /// so naming it there is enough.
     ///
     /// # Errors
     /// [`NameLeaderError`]; nothing has changed then.
@@ -261,16 +264,16 @@ impl Federation {
         leadership.name_leader(now, leader, term, &mut self.outbox)
     }
 
-    /// The node is going to say goodbye: a leader hands over. To be called before others are told, because the
-    /// hand-over must not come after the goodbye.
+    /// The node is going to say goodbye: a leader hands over. To be called before others are told,
+    /// because the hand-over must not come after the goodbye.
     pub fn leave(&mut self, now: Instant) {
         if let Some(leadership) = &mut self.leadership {
             leadership.leave(now, &mut self.outbox);
         }
     }
 
-    /// Acts on a message. `received_at` is when it was received, which may lie before `now`: round trips
-    /// use it.
+    /// Acts on a message. `received_at` is when it was received, which may lie before `now`: round
+    /// trips use it.
     pub fn handle_message(
         &mut self,
         now: Instant,

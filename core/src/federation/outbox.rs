@@ -7,8 +7,9 @@ use super::messages::FederationMessage;
 use crate::node::{Address, DatacenterName};
 use crate::time::Instant;
 
-/// Most messages waiting to be sent, and most events waiting for the host. When full the newest is dropped
-/// and counted; messages are repeated by their protocol, and the state can be read at any time.
+/// Most messages waiting to be sent, and most events waiting for the host. When full the newest is
+/// dropped and counted; messages are repeated by their protocol, and the state can be read at any
+/// time.
 const QUEUE_SIZE_MAX: usize = 8_192;
 
 /// A message and where the host has to send it.
@@ -97,8 +98,8 @@ pub enum FederationEvent {
         /// When.
         at: Instant,
     },
-    /// So many datacenters fell silent together that this gate blames its own network. Until it recovers,
-    /// and for a minute at most, none of them becomes unreachable.
+    /// So many datacenters fell silent together that this gate blames its own network. Until it
+    /// recovers, and for a minute at most, none of them becomes unreachable.
     NetworkSuspected {
         /// How many fell silent together.
         silent: u32,
@@ -127,8 +128,8 @@ pub struct FederationStats {
     pub step_downs: u64,
     /// Messages of earlier terms that were refused.
     pub stale_terms: u64,
-    /// Messages of a second leader in one term that were refused. Anything but 0 means that majorities
-    /// did not meet.
+    /// Messages of a second leader in one term that were refused. Anything but 0 means that
+    /// majorities did not meet.
     pub term_conflicts: u64,
     /// Messages from nodes whose role or datacenter does not fit them.
     pub messages_refused: u64,
@@ -155,7 +156,7 @@ pub struct FederationStats {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     messages: VecDeque<Outgoing>,
     events: VecDeque<FederationEvent>,
     pub stats: FederationStats,

@@ -1,10 +1,11 @@
 //! The managers whose votes count, and what a majority of them is.
 //!
-//! A manager counts from when it is heard of until it is forgotten by the member table, dead or alive,
-//! because a silent manager may be leading on the other side of a partition. One that left counts for
-//! one more promise, since what it acknowledged last may still carry a lease. The number is the largest
-//! of what this node counts, what the managers that answer it count, and the configured minimum: a
-//! node that has forgotten somebody counts right again with the first answer from one that has not.
+//! A manager counts from when it is heard of until it is forgotten by the member table, dead or
+//! alive, because a silent manager may be leading on the other side of a partition. One that left
+//! counts for one more promise, since what it acknowledged last may still carry a lease. The number
+//! is the largest of what this node counts, what the managers that answer it count, and the
+//! configured minimum: a node that has forgotten somebody counts right again with the first answer
+//! from one that has not.
 //!
 //! At most [`VOTER_COUNT_MAX`] managers are remembered; further ones are refused and counted in the
 //! statistics, and from there on only the configured minimum keeps majorities apart.
@@ -66,7 +67,8 @@ impl Voters {
         self.voters.iter()
     }
 
-    /// Remembers a manager; a new one counts from `counts_from` on. False when there is no room for it.
+    /// Remembers a manager; a new one counts from `counts_from` on. False when there is no room for
+    /// it.
     pub fn note(
         &mut self,
         address: Address,
