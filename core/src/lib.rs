@@ -17,6 +17,7 @@ mod membership;
 pub mod node;
 pub mod random;
 pub mod routing;
+mod slots;
 pub mod stats;
 #[cfg(test)]
 mod testing;

@@ -12,6 +12,7 @@ use crate::coordinate::{Coordinate, Rtt};
 use crate::effects::{Outgoing, Timer};
 use crate::node::{Address, MemberState};
 use crate::random::Random;
+use crate::slots;
 use crate::stats::Counter;
 use crate::time::{Duration, Instant};
 use crate::wire::native::{Header, Kind};
@@ -136,7 +137,7 @@ impl ProbeOrder {
             return;
         }
         let place = self.next + random.below((self.slots.len() - self.next) as u32 + 1) as usize;
-        self.slots.push(slot);
+        slots::push(&mut self.slots, slot);
         let last = self.slots.len() - 1;
         self.slots.swap(place, last);
     }
