@@ -1,4 +1,5 @@
-//! What must always be true: one function per rule, and the ledger that remembers what was true before.
+//! What must always be true: one function per rule, and the ledger that remembers what was true
+//! before.
 //!
 //! Rules about a single input are checked as it is handled. The [`Ledger`] follows what every node
 //! says about every other and compares it with what really happened; it is told of each step. Rules
@@ -60,15 +61,16 @@ fn require(holds: bool, name: &'static str, detail: impl FnOnce() -> String) -> 
     if holds { Ok(()) } else { Err(Rule { name, detail: detail() }) }
 }
 
-/// After a timeout was handled and everything drained, the next one lies ahead; else a driver would spin.
+/// After a timeout was handled and everything drained, the next one lies ahead; else a driver would
+/// spin.
 pub fn deadline_lies_ahead(deadline: Option<Instant>, now: Instant) -> Result<(), Rule> {
     require(deadline.is_none_or(|deadline| deadline > now), "the next deadline lies ahead", || {
         format!("{deadline:?} at {now:?}")
     })
 }
 
-/// A datagram has a legal size and somebody else to go to, and a drain comes to an end. `count` is how
-/// many the drain has brought so far.
+/// A datagram has a legal size and somebody else to go to, and a drain comes to an end. `count` is
+/// how many the drain has brought so far.
 pub fn transmit_is_sane(engine: &Engine, transmit: &Transmit, count: u32) -> Result<(), Rule> {
     let size_is_legal = (OVERHEAD..=DATAGRAM_SIZE_MAX).contains(&transmit.size);
     require(size_is_legal, "a datagram keeps within the limit", || format!("{transmit:?}"))?;
@@ -440,8 +442,8 @@ fn active_count(engine: &Engine) -> u32 {
     members.filter(|member| member.state.is_active()).count() as u32
 }
 
-/// Whether every running node sees the cluster as it is: all that run are alive, in the run that they
-/// are, and nobody else is.
+/// Whether every running node sees the cluster as it is: all that run are alive, in the run that
+/// they are, and nobody else is.
 ///
 /// # Errors
 /// The first pair of which this is not so.

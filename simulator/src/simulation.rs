@@ -1,9 +1,9 @@
 //! Real engines on a virtual clock and a virtual network, one event at a time.
 //!
-//! [`Simulation::step`] takes the next thing that happens: a datagram arrives, or a host's deadline comes.
-//! The host acts as the driver of a running node would (one input, then drain, then wait), and what
-//! it sends is handed to the [`Network`]. There are no threads and no system time: the seed and the calls
-//! made decide everything, and [`Simulation::trace_hash`] tells two runs apart.
+//! [`Simulation::step`] takes the next thing that happens: a datagram arrives, or a host's deadline
+//! comes. The host acts as the driver of a running node would (one input, then drain, then wait),
+//! and what it sends is handed to the [`Network`]. There are no threads and no system time: the
+//! seed and the calls made decide everything, and [`Simulation::trace_hash`] tells two runs apart.
 
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::random::Random;
@@ -119,7 +119,8 @@ impl Simulation {
         self.hosts.len() as u32 - 1
     }
 
-    /// Starts a node on a machine, in place of what ran there. The address in `config` is filled in.
+    /// Starts a node on a machine, in place of what ran there. The address in `config` is filled
+    /// in.
     ///
     /// # Errors
     /// When the engine refuses the configuration; nothing runs then.
@@ -206,8 +207,8 @@ impl Simulation {
         self.queue.push(self.now, Happening::Arrival { target, datagram });
     }
 
-    /// Lets the next thing happen and returns the node that acted, or lets time pass until `end` and
-    /// returns `None`. Things that concern no running node pass unseen.
+    /// Lets the next thing happen and returns the node that acted, or lets time pass until `end`
+    /// and returns `None`. Things that concern no running node pass unseen.
     pub fn step(&mut self, end: Instant) -> Option<u32> {
         self.observations.clear();
         while self.violation.is_none() {
@@ -269,8 +270,8 @@ impl Simulation {
         self.hosts[host as usize].clock.local(self.now)
     }
 
-    /// When its last step began in the eyes of a machine's engine: before what its clock shows when a
-    /// datagram had waited in the socket.
+    /// When its last step began in the eyes of a machine's engine: before what its clock shows when
+    /// a datagram had waited in the socket.
     pub fn engine_time(&self, host: u32) -> Instant {
         let host = &self.hosts[host as usize];
         host.step_time.unwrap_or(host.engine_time)
