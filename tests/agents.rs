@@ -7,9 +7,9 @@ mod filter;
 mod program;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const SECRET: &str = "a secret for tests on loopback";
-/// How long the issue of a test may take before it counts as missing.
+/// How long what a test waits for may take before it counts as missing.
 const PATIENCE: Duration = Duration::from_secs(15);
 const CLUSTER_SIZE: usize = 5;
 

@@ -1,4 +1,5 @@
-//! Updates recorded from hyperscale's own coordinate classes, reproduced by the profile `hyperscale`.
+//! Updates recorded from hyperscale's own coordinate classes, reproduced by the profile
+//! `hyperscale`.
 //!
 //! Each sequence is one node: a peer's coordinate, the round trip to it, what the classes estimated
 //! before, and their coordinate, quality and convergence after.
@@ -78,8 +79,8 @@ fn recorded_updates_are_reproduced() {
     assert_eq!(count, 360);
 }
 
-/// The tracker filters round trips, keeps peers in single precision and limits their rate; with one sample per
-/// peer none of that shows in the node's own coordinate.
+/// The tracker filters round trips, keeps peers in single precision and limits their rate; with one
+/// sample per peer none of that shows in the node's own coordinate.
 #[test]
 fn the_tracker_moves_as_the_classes_do() {
     for sequence in sequences() {

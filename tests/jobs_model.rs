@@ -1,10 +1,10 @@
-//! Managers and gates under everything at once: loss, delay, repetition, reordering, partitions, crashes,
-//! changes of leader and of gate, with and without those replaced knowing.
+//! Managers and gates under everything at once: loss, delay, repetition, reordering, partitions,
+//! crashes, changes of leader and of gate, with and without those replaced knowing.
 //!
-//! Beside the trackers runs a model that knows the truth about every job: when it started, when it last
-//! progressed, what it was granted, when it finished. Every event of every tracker is judged against it
-//! the moment it is told. After some time the weather clears; then every job has to end and
-//! nothing may be left. `SHOAL_SEEDS` sets how many such histories are run.
+//! Beside the trackers runs a model that knows the truth about every job: when it started, when it
+//! last progressed, what it was granted, when it finished. Every event of every tracker is judged
+//! against it the moment it is told. After some time the weather clears; then every job has to end
+//! and nothing may be left. `SHOAL_SEEDS` sets how many such histories are run.
 #![allow(missing_docs)]
 
 #[path = "support/jobs.rs"]
@@ -52,7 +52,8 @@ struct Truth {
     was_overdue: bool,
     /// The leadership whose events count.
     fence: FenceToken,
-    /// Whether there was a leader that did not know it had been replaced, and so did not know of later extensions.
+    /// Whether there was a leader that did not know it had been replaced, and so did not know of
+    /// later extensions.
     had_former_leader: bool,
 }
 
@@ -419,8 +420,8 @@ impl World {
             self.network.crash(leader);
             self.plan_in(10, 60, Action::RestartManager(leader));
         } else {
-            // Under local authority a leader has to know that its lease has ended; with a gate it may
-            // go on for a while.
+            // Under local authority a leader has to know that its lease has ended; with a gate it
+            // may go on for a while.
             let (gated, local): (Vec<_>, Vec<_>) =
                 snapshots.iter().partition(|snapshot| snapshot.gate.is_some());
             let ids = |snapshots: Vec<&JobSnapshot>| snapshots.iter().map(|s| s.job).collect();

@@ -1,5 +1,5 @@
-//! The scenarios of AD-34, part 7, and the right behaviour in place of each known defect of the Python
-//! trackers (T1 to T9), on a virtual network with a clock per host.
+//! The scenarios of AD-34, part 7, and the right behaviour in place of each known defect of the
+//! Python trackers (T1 to T9), on a virtual network with a clock per host.
 #![allow(missing_docs)]
 
 #[path = "support/jobs.rs"]
@@ -177,7 +177,8 @@ fn scenario_2_gate_failure_with_later_resend() {
     assert_nothing_left(&mut network);
 }
 
-/// Part 7, scenario 2, fallback: each datacenter decides alone five minutes after the gate's last word.
+/// Part 7, scenario 2, fallback: each datacenter decides alone five minutes after the gate's last
+/// word.
 #[test]
 fn scenario_2_gate_failure_for_ever() {
     let (mut network, gate, managers) = cluster(JobsConfig::default(), 3);
@@ -194,8 +195,8 @@ fn scenario_2_gate_failure_for_ever() {
     assert_nothing_left(&mut network);
 }
 
-/// Part 7, scenario 3: a decision about an earlier leader is refused; the gate learns better and the job
-/// still ends.
+/// Part 7, scenario 3: a decision about an earlier leader is refused; the gate learns better and
+/// the job still ends.
 #[test]
 fn scenario_3_stale_global_timeout() {
     let (mut network, gate, managers) = cluster(JobsConfig::default(), 1);
@@ -226,7 +227,8 @@ fn scenario_3_stale_global_timeout() {
     assert_nothing_left(&mut network);
 }
 
-/// The same, when the gate has decided: the new leader is told at once, and the host of the gate why.
+/// The same, when the gate has decided: the new leader is told at once, and the host of the gate
+/// why.
 #[test]
 fn scenario_3_a_decision_follows_the_leadership() {
     let (mut network, gate, managers) = cluster(JobsConfig::default(), 2);
@@ -285,8 +287,8 @@ fn defect_t1_a_job_in_a_single_datacenter_times_out() {
     }
 }
 
-/// T2: the Python gate compared the manager's monotonic clock with its own: a manager that booted later
-/// looked stuck at once, one that booted earlier never did.
+/// T2: the Python gate compared the manager's monotonic clock with its own: a manager that booted
+/// later looked stuck at once, one that booted earlier never did.
 #[test]
 fn defect_t2_clocks_of_different_hosts_are_never_compared() {
     for (gate_origin, manager_origin) in [(5_000 * HOUR, seconds(1)), (seconds(1), 5_000 * HOUR)] {
@@ -413,8 +415,8 @@ fn defect_t7_a_workflow_that_moves_is_progress_of_its_job() {
     assert_eq!(machine.remove_job(JOB), 12);
 }
 
-/// T8: the gate's count of decisions was compared with the manager's count of transfers, so after two
-/// transfers every decision was refused.
+/// T8: the gate's count of decisions was compared with the manager's count of transfers, so after
+/// two transfers every decision was refused.
 #[test]
 fn defect_t8_decisions_are_accepted_after_many_transfers() {
     let (mut network, gate, managers) = cluster(JobsConfig::default(), 2);
@@ -453,7 +455,7 @@ fn extensions_move_the_deadline_here_and_at_the_gate() {
     let [east, west] = managers[..] else { unreachable!() };
     network.start_job(JOB, MINUTE, gate, &managers);
     network.run_until(at(seconds(50)));
-    let mut ask = |network: &mut Network, progress: f64| {
+    let ask = |network: &mut Network, progress: f64| {
         let request = ExtensionRequest::new(progress);
         network.with_manager(east, |m, now| m.worker_extension(now, JOB, WORKER, &request))
     };
@@ -558,7 +560,8 @@ fn a_replaced_leader_is_told_and_never_times_the_job_out() {
     assert_nothing_left(&mut network);
 }
 
-/// A gate that was replaced decides on old knowledge; its decision is refused, the new gate's is not.
+/// A gate that was replaced decides on old knowledge; its decision is refused, the new gate's is
+/// not.
 #[test]
 fn only_the_present_gate_decides() {
     let (mut network, old, managers) = cluster(JobsConfig::default(), 1);
@@ -622,7 +625,7 @@ fn full_trackers_refuse_new_jobs_but_not_because_of_old_outcomes() {
     let config = JobsConfig { job_capacity: 2, ..JobsConfig::default() };
     let mut manager = JobTracker::new(config, 1, Instant::ZERO).unwrap();
     let gate = Some("10.0.0.9:1".parse().unwrap());
-    let mut start = |manager: &mut JobTracker, number: u128| {
+    let start = |manager: &mut JobTracker, number: u128| {
         let start = JobStart { gate, ..JobStart::new(JobId::from(number), MINUTE) };
         let answer = manager.job_started(Instant::ZERO, &start);
         while manager.poll_message(Instant::ZERO).is_some() {}

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use shoal_simulator::SimulationOptions;
 use shoal_simulator::swarm::{self, Failure, Outcome};
 
 const SEED_COUNT: u64 = 200;
@@ -95,4 +96,18 @@ fn equal_seeds_give_equal_runs() {
         first.iter().flatten().map(|outcome| outcome.trace_hash).collect();
     assert_eq!(hashes.len(), seeds.len());
     assert_eq!(first, run_all(&seeds));
+}
+
+#[test]
+fn five_nodes_know_of_a_crash_within_two_and_a_half_seconds() {
+    let mut times: Vec<f64> = (0..200)
+        .map(|seed| {
+            let report = shoal_simulator::run(&SimulationOptions::new(5, seed)).unwrap();
+            assert_eq!((report.false_positives, report.undetected), (0, 0), "seed {seed}");
+            report.detect_all_ms.p99.expect("one node crashed")
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let p99 = times[times.len() * 99 / 100 - 1];
+    assert!(p99 <= 2_500.0, "known to all after {p99} ms at the 99th percentile");
 }

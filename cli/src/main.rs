@@ -11,6 +11,7 @@ mod exit;
 mod keygen;
 mod output;
 mod settings;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ enum Command {
     Agent(agent::Arguments),
     Demo(demo::Arguments),
     Keygen(keygen::Arguments),
+    Simulate(simulate::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Agent(arguments) => agent::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
     }
 }
 

@@ -148,7 +148,8 @@ pub struct Config {
     pub job_suspicion_min_ms: u64,
     /// How long it has with a single accuser, in ms; at least the former. (AD-30.)
     pub job_suspicion_max_ms: u64,
-    /// How often one update is sent, as a multiple of `log10(members + 1)`; 1 to 20. (SWIM: lambda.)
+    /// How often one update is sent, as a multiple of `log10(members + 1)` rounded up; 1 to 20. (SWIM:
+    /// lambda.)
     pub gossip_factor: u32,
     /// Time between two gossip rounds while updates wait, in ms; 10 to 60,000.
     pub gossip_interval_ms: u64,
@@ -199,11 +200,11 @@ impl Config {
             datacenter: DatacenterName::from_bytes(b"default").expect("a plain word is a name"),
             secrets: vec![secret],
             mechanisms: Mechanisms::ALL,
-            probe_interval_ms: 500,
+            probe_interval_ms: 400,
             probe_timeout_min_ms: 100,
             probe_timeout_unknown_ms: 400,
             indirect_probe_count: 3,
-            suspicion_min_factor: 2.0,
+            suspicion_min_factor: 1.5,
             suspicion_max_factor: 6.0,
             job_suspicion_min_ms: 1_000,
             job_suspicion_max_ms: 10_000,

@@ -1,8 +1,9 @@
-//! Names of jobs, workers and workflows: 128 bits that the host chooses and the engine never interprets.
+//! Names of jobs, workers and workflows: 128 bits that the host chooses and the engine never
+//! interprets.
 //!
-//! A UUID or a counter fits as it is. A longer name is taken by its SHA-256, the same way in every layer (Rust, C,
-//! Python), so that one name means one job everywhere. Two names meet by chance after about 2^64 of
-//! them, and nobody can make them meet on purpose with less work than that.
+//! A UUID or a counter fits as it is. A longer name is taken by its SHA-256, the same way in every
+//! layer (Rust, C, Python), so that one name means one job everywhere. Two names meet by chance
+//! after about 2^64 of them, and nobody can make them meet on purpose with less work than that.
 
 use std::fmt;
 

@@ -11,9 +11,9 @@
  * Functions that can fail return a `shoal_status`: `SHOAL_OK` (0), `SHOAL_NONE` (1) when there
  * is nothing to give and nothing is wrong, or a negative code. `shoal_status_text` says in
  * general what a code means; the handle keeps one sentence about its latest failure, which
- * `shoal_node_error` and its siblings copy out. Functions that create a handle write that
- * sentence into `detail`, which may be NULL and should have room for `SHOAL_DETAIL_SIZE`
- * bytes. Codes are never reused.
+ * `shoal_node_error` and its siblings copy out. A function that was to create a handle writes
+ * that sentence into its `detail`, which may be NULL and should have room for
+ * `SHOAL_DETAIL_SIZE` bytes. Codes are never reused.
  *
  * # Parameters
  * Inputs are scalars or point to `const`; outputs come last and are written only on
@@ -135,7 +135,7 @@ struct sockaddr;
 
 /**
  * The member at `address` changed the state that it attaches to itself: `payload_size` bytes,
- * read with `shoal_engine_state`.
+ * read with `shoal_engine_state` or `shoal_node_state`.
  */
 #define SHOAL_EVENT_STATE 7
 
@@ -150,6 +150,87 @@ struct sockaddr;
  * observations anew.
  */
 #define SHOAL_EVENT_STALLED 9
+
+/**
+ * The member at `address` does not serve `job`, although its machine may be well: the job
+ * should do without it.
+ */
+#define SHOAL_EVENT_JOB_MEMBER_DEAD 10
+
+/**
+ * On a manager: `job` timed out in this datacenter for `reason` after `lasted_ns`: cancel it
+ * there. Told once.
+ */
+#define SHOAL_EVENT_JOB_TIMED_OUT 11
+
+/**
+ * On a manager: `job` has made no progress for `lasted_ns`. Told once for each time it gets
+ * stuck.
+ */
+#define SHOAL_EVENT_JOB_STUCK 12
+
+/**
+ * On a manager: another one leads `job` under a higher fence than `fence`; it is no longer
+ * tracked here.
+ */
+#define SHOAL_EVENT_JOB_SUPERSEDED 13
+
+/**
+ * On a manager: `worker` has had all its extensions and the grace after them; take it off
+ * `job`.
+ */
+#define SHOAL_EVENT_WORKER_OVERDUE 14
+
+/**
+ * On a gate: `job` timed out in all datacenters for `reason` after `lasted_ns`; they are being
+ * told. Told once.
+ */
+#define SHOAL_EVENT_JOB_GLOBAL_TIMEOUT 15
+
+/**
+ * On a gate: `datacenter` refused the global timeout of `job`, because it had ended there with
+ * `outcome` or, when that is 0, has a new leader under `fence`.
+ */
+#define SHOAL_EVENT_JOB_STATUS_CORRECTION 16
+
+/** Timeout and extensions have passed in this datacenter. */
+#define SHOAL_TIMEOUT_DEADLINE 1
+
+/** No progress and no extension for too long in this datacenter. */
+#define SHOAL_TIMEOUT_STUCK 2
+
+/** One of the two, and the gate that should decide has been silent for too long. */
+#define SHOAL_TIMEOUT_GATE_SILENT 3
+
+/** A gate saw the job's timeout and the largest extension of any datacenter pass. */
+#define SHOAL_TIMEOUT_GLOBAL_DEADLINE 4
+
+/** A gate saw no progress in any datacenter that had not finished. */
+#define SHOAL_TIMEOUT_ALL_STUCK 5
+
+/** A gate learned of timeouts in as many datacenters as its rule asks for. */
+#define SHOAL_TIMEOUT_DATACENTERS_TIMED_OUT 6
+
+/** The job did what it should. */
+#define SHOAL_OUTCOME_COMPLETED 1
+
+/** The job could not be done. */
+#define SHOAL_OUTCOME_FAILED 2
+
+/** A user called the job off. */
+#define SHOAL_OUTCOME_CANCELLED 3
+
+/** The job took too long. */
+#define SHOAL_OUTCOME_TIMED_OUT 4
+
+/** A gate times out the whole job as soon as one datacenter has timed out. */
+#define SHOAL_RULE_ANY 0
+
+/**
+ * A gate times out the whole job when more than half of its datacenters have, or all that have
+ * not finished.
+ */
+#define SHOAL_RULE_MAJORITY 1
 
 /** The best backend that works here. */
 #define SHOAL_BACKEND_AUTO 0
@@ -172,14 +253,140 @@ struct sockaddr;
 /** The largest datagram that Shoal sends, in bytes. */
 #define SHOAL_DATAGRAM_SIZE_MAX 1400
 
+/** Nothing is held against the member. */
+#define SHOAL_STANDING_ALIVE 0
+
+/** The member is accused in this job; it may still be vouched for. */
+#define SHOAL_STANDING_SUSPECT_FOR_JOB 1
+
+/** Nobody vouched for the member in time: this job should do without it. */
+#define SHOAL_STANDING_DEAD_FOR_JOB 2
+
+/** The machine is suspected. */
+#define SHOAL_STANDING_SUSPECT 3
+
+/** The machine is dead, has left, or is not known. */
+#define SHOAL_STANDING_DEAD 4
+
+/** Datacenters are numbered from 0 to one less than this. */
+#define SHOAL_DATACENTER_COUNT_MAX 4096
+
+/** No datacenter. */
+#define SHOAL_DATACENTER_NONE 4294967295
+
+/** Structurally well, with free cores. */
+#define SHOAL_HEALTH_HEALTHY 0
+
+/** Structurally well, without a free core. Passes as jobs finish. */
+#define SHOAL_HEALTH_BUSY 1
+
+/** The majority of its workers or of its managers is lost: it works, with less. */
+#define SHOAL_HEALTH_DEGRADED 2
+
+/** No manager answers or no worker is registered: it cannot work. */
+#define SHOAL_HEALTH_UNHEALTHY 3
+
+/** Calls to the manager pass. */
+#define SHOAL_CIRCUIT_CLOSED 0
+
+/** A few calls pass, to find out whether it recovered. */
+#define SHOAL_CIRCUIT_HALF_OPEN 1
+
+/** No call passes. */
+#define SHOAL_CIRCUIT_OPEN 2
+
+/** Datacenters with free cores, structurally well. */
+#define SHOAL_BUCKET_HEALTHY 0
+
+/** Datacenters without a free core at the moment. */
+#define SHOAL_BUCKET_BUSY 1
+
+/** Datacenters that work with less than a majority, or were not heard from lately. */
+#define SHOAL_BUCKET_DEGRADED 2
+
+/** The job had no primary: the best one is taken. */
+#define SHOAL_REASON_INITIAL_SELECTION 0
+
+/** The present choice is still the best. */
+#define SHOAL_REASON_BEST_RETAINED 1
+
+/** There is a better one, but the choice is too young to be reconsidered. */
+#define SHOAL_REASON_HOLD_DOWN_RETAINED 2
+
+/** There is a better one, but not better enough. */
+#define SHOAL_REASON_THRESHOLD_RETAINED 3
+
+/** A rival is better enough: the job moves. */
+#define SHOAL_REASON_IMPROVEMENT_THRESHOLD_MET 4
+
+/** The present choice stands in a worse bucket than the best there is: the job moves. */
+#define SHOAL_REASON_BUCKET_DROP_FORCED 5
+
+/** The present choice may not take jobs any more or is not offered: the job moves. */
+#define SHOAL_REASON_EXCLUSION_FORCED 6
+
+/** The present choice has been degraded for long enough: the job moves. */
+#define SHOAL_REASON_DEGRADATION_FORCED 7
+
+/** The present choice failed this job and another one is now better: the job moves. */
+#define SHOAL_REASON_COOLDOWN_PENALTY 8
+
+/** No datacenter may take the job. */
+#define SHOAL_REASON_NO_CANDIDATE 9
+
+/** The datacenter is unhealthy. */
+#define SHOAL_EXCLUSION_UNHEALTHY_STATUS 0
+
+/** No manager is registered in the datacenter. */
+#define SHOAL_EXCLUSION_NO_REGISTERED_MANAGERS 1
+
+/** Every manager of the datacenter is behind an open circuit breaker. */
+#define SHOAL_EXCLUSION_ALL_MANAGERS_CIRCUIT_OPEN 2
+
+/** The manager is behind an open circuit breaker. */
+#define SHOAL_EXCLUSION_CIRCUIT_BREAKER_OPEN 3
+
+/** The manager has not been heard from for too long. */
+#define SHOAL_EXCLUSION_HEARTBEAT_STALE 4
+
+/** The job is expected to take longer than its limit allows. */
+#define SHOAL_EXCLUSION_SLO_LATENCY_EXCEEDED 5
+
+/** The datacenter is expected to serve less than the limit asks for. */
+#define SHOAL_EXCLUSION_SLO_CAPACITY_INSUFFICIENT 6
+
+/** Room for every message between trackers, in bytes. */
+#define SHOAL_MESSAGE_SIZE_MAX 128
+
+/** The job runs there. */
+#define SHOAL_JOB_RUNNING 0
+
+/** Its manager says that it is over time, and waits for the gate. */
+#define SHOAL_JOB_OVERDUE 1
+
+/** It is over. */
+#define SHOAL_JOB_ENDED 2
+
+/** The manager that led it does not know it any more, and no other has come forward. */
+#define SHOAL_JOB_LOST 3
+
 /** One node without I/O. */
 typedef struct shoal_engine shoal_engine;
+
+/** The jobs that one gate watches. */
+typedef struct shoal_gate_timeouts shoal_gate_timeouts;
 
 /** One running node. */
 typedef struct shoal_node shoal_node;
 
+/** Routes jobs, and remembers where each of them is. */
+typedef struct shoal_router shoal_router;
+
 /** One thread that runs many nodes. */
 typedef struct shoal_thread shoal_thread;
+
+/** The jobs that one manager leads. */
+typedef struct shoal_timeouts shoal_timeouts;
 
 /** The coordinates of this host and of its peers. Peers are numbered from 0 by the program. */
 typedef struct shoal_tracker shoal_tracker;
@@ -199,6 +406,91 @@ typedef struct shoal_address {
   /** Zero. */
   uint8_t reserved[6];
 } shoal_address;
+
+/** The name of a job: 128 bits that the program chooses, for example a UUID. */
+typedef struct shoal_job_id {
+  /** The bytes, never interpreted. */
+  uint8_t bytes[16];
+} shoal_job_id;
+
+/** All settings of job timeouts. */
+typedef struct shoal_timeouts_config {
+  /**
+   * The size of this structure in the program's header, written by
+   * `shoal_timeouts_config_init`.
+   */
+  size_t struct_size;
+  /** A job without progress for this long is stuck, in ms; 10 to 86,400,000. */
+  uint64_t stuck_after_ms;
+  /** Time between two reports of a manager to a gate, in ms; 10 to 3,600,000. */
+  uint64_t report_interval_ms;
+  /**
+   * A manager whose job is over time decides alone when the gate has not spoken of that job
+   * for this long, in ms; 10 to 86,400,000.
+   */
+  uint64_t fallback_after_ms;
+  /** A new leader declares no job stuck for this long, in ms; at most 86,400,000. */
+  uint64_t resume_grace_ms;
+  /**
+   * First pause before something unacknowledged is sent again, in ms; 1 to 60,000. It
+   * doubles each time.
+   */
+  uint64_t retry_min_ms;
+  /** The longest such pause, in ms; at least the first, at most 3,600,000. */
+  uint64_t retry_max_ms;
+  /** How long a manager tries to deliver the outcome of a job, in ms; 10 to 86,400,000. */
+  uint64_t outcome_lifetime_ms;
+  /**
+   * A gate counts a datacenter as stuck when it reports no progress for this long, in ms; 10
+   * to 86,400,000.
+   */
+  uint64_t gate_stuck_after_ms;
+  /**
+   * A gate counts a datacenter that it has not heard from for this long as stuck, in ms; 10
+   * to 86,400,000.
+   */
+  uint64_t gate_silent_after_ms;
+  /**
+   * How long past a job's deadline a gate waits for datacenters before it declares the
+   * global timeout, in ms; at most 3,600,000.
+   */
+  uint64_t gate_deadline_grace_ms;
+  /**
+   * How long a gate remembers a job that is over in all datacenters, in ms; 10 to
+   * 86,400,000.
+   */
+  uint64_t gate_retention_ms;
+  /** How long a gate tries to tell datacenters of a global timeout, in ms; 10 to 864,000,000. */
+  uint64_t gate_decision_lifetime_ms;
+  /**
+   * The deadline that a worker can have extended, in ms; 1 to 86,400,000. The n-th grant is
+   * this divided by 2^n.
+   */
+  uint64_t extension_base_ms;
+  /** No grant is shorter, in ms; 1 to the base. */
+  uint64_t extension_grant_min_ms;
+  /**
+   * Time from the first request beyond the last grant until a worker is overdue, in ms; at
+   * most 3,600,000.
+   */
+  uint64_t extension_grace_ms;
+  /** Grants per worker and job; 0 to 32. */
+  uint32_t extension_count_max;
+  /** A worker is warned once, when no more than this many grants remain; 0 to 32. */
+  uint32_t extension_warning_count;
+  /** When reported timeouts of datacenters time out the whole job: a `SHOAL_RULE_` number. */
+  uint32_t gate_rule;
+  /** Most jobs a manager tracks; 1 to 16,777,216. */
+  uint32_t job_capacity;
+  /** Most pairs of job and worker with extensions; 1 to 16,777,216. */
+  uint32_t worker_capacity;
+  /** Most jobs a gate tracks; 1 to 16,777,216. */
+  uint32_t gate_job_capacity;
+  /** Most pairs of job and datacenter a gate tracks; 1 to 16,777,216. */
+  uint32_t gate_site_capacity;
+  /** Zero. */
+  uint32_t reserved;
+} shoal_timeouts_config;
 
 /**
  * A shared secret, from which the datagram keys are derived. All nodes of a cluster need a
@@ -300,6 +592,12 @@ typedef struct shoal_config {
   uint32_t event_capacity;
   /** Most probes in flight; 16 to 65,536. */
   uint32_t probe_capacity;
+  /** How long a member accused in one job has with enough accusers, in ms; 1 to 3,600,000. */
+  uint64_t job_suspicion_min_ms;
+  /** How long it has with a single accuser, in ms; at least the former. */
+  uint64_t job_suspicion_max_ms;
+  /** How jobs are timed; NULL means the defaults. Read during the call only. */
+  const struct shoal_timeouts_config *jobs;
   /** The largest state that is sent or accepted, in bytes; at most 1,048,576. */
   uint32_t state_size_max;
   /** Zero. */
@@ -316,6 +614,12 @@ typedef struct shoal_transmit {
   uint8_t reserved[32];
 } shoal_transmit;
 
+/** The name of a worker, in the same form. */
+typedef struct shoal_worker_id {
+  /** The bytes, never interpreted. */
+  uint8_t bytes[16];
+} shoal_worker_id;
+
 /** Something that happened. `kind` says which fields have a meaning; all others are zero. */
 typedef struct shoal_event {
   /** What happened: a `SHOAL_EVENT_` number. */
@@ -324,9 +628,11 @@ typedef struct shoal_event {
   uint8_t state;
   /** Member: what it does, a `SHOAL_ROLE_` number. */
   uint8_t role;
-  /** Zero. */
-  uint8_t reserved_flags[2];
-  /** When, on the node's clock. Zero for an overflow. */
+  /** Timed out: why, a `SHOAL_TIMEOUT_` number. */
+  uint8_t reason;
+  /** Status correction: how the job ended, a `SHOAL_OUTCOME_` number. */
+  uint8_t outcome;
+  /** When, on the node's clock; zero where it is not told. */
   uint64_t at_ns;
   /** Member, state, broadcast: where the member is reached. Joined: the seed. */
   struct shoal_address address;
@@ -338,16 +644,25 @@ typedef struct shoal_event {
   uint32_t attempts;
   /** Overflow: how many events were lost since the last one. */
   uint64_t lost;
-  /** Stalled: by how much the node missed its deadline. */
+  /**
+   * Stalled: by how much the node missed its deadline. Job timed out: how long it had been
+   * running. Job stuck: for how long.
+   */
   uint64_t lasted_ns;
+  /** Job: the leadership that this is about. */
+  uint64_t fence;
+  /** Job: which one. */
+  struct shoal_job_id job;
+  /** Worker overdue: which one. */
+  struct shoal_worker_id worker;
   /** State: the size of the new state. Broadcast: how many bytes of `payload` it has. */
   uint32_t payload_size;
   /** Zero. */
   uint32_t reserved_size;
-  /** Member: where it runs, NUL terminated. */
+  /** Member: where it runs, NUL terminated. Status correction: who corrected. */
   char datacenter[SHOAL_DATACENTER_SIZE];
   /** Zero. */
-  uint8_t reserved[144];
+  uint8_t reserved[104];
   /** Broadcast: its bytes. */
   uint8_t payload[SHOAL_BROADCAST_SIZE_MAX];
 } shoal_event;
@@ -412,6 +727,364 @@ typedef struct shoal_counter {
   uint64_t value;
 } shoal_counter;
 
+/** A job that a manager begins to lead. What is not needed stays zero. */
+typedef struct shoal_job_start {
+  /** The job. Every submission needs an id of its own. */
+  struct shoal_job_id job;
+  /** How long it may take, extensions aside, in ms; 1 to 365 days. */
+  uint64_t timeout_ms;
+  /**
+   * Which leadership this manager has of it, for example the term of its election; 0 means
+   * 1.
+   */
+  uint64_t fence;
+  /** The gate it came through; all zero when there is none: then this manager decides alone. */
+  struct shoal_address gate;
+  /** In how many datacenters it runs; 0 when unknown. */
+  uint16_t datacenter_count;
+  /** Zero. */
+  uint8_t reserved[38];
+} shoal_job_start;
+
+/**
+ * How many workflows a job has in one datacenter. Shown to people and gates; no rule rests on
+ * it.
+ */
+typedef struct shoal_workflow_counts {
+  /** All of them. */
+  uint32_t total;
+  /** Those that ended well. */
+  uint32_t completed;
+  /** Those that ended badly. */
+  uint32_t failed;
+} shoal_workflow_counts;
+
+/** What a worker says about itself when it asks for more time. */
+typedef struct shoal_extension_request {
+  /** How much of its work is done, in any unit that rises, for example 0 to 1. */
+  double progress;
+  /**
+   * How many items are done, where `has_items` is 1. Two counts are compared in preference
+   * to progress.
+   */
+  uint64_t completed_items;
+  /** 1 when the worker counts items, else 0. */
+  uint8_t has_items;
+  /**
+   * 1 when failure detection suspects the worker at the moment, else 0: then nothing is
+   * granted.
+   */
+  uint8_t is_suspect;
+  /** Zero. */
+  uint8_t reserved[6];
+} shoal_extension_request;
+
+/** More time for a worker. */
+typedef struct shoal_extension_grant {
+  /** How much longer, in ns. */
+  uint64_t duration_ns;
+  /** All grants of this negotiation together, in ns. */
+  uint64_t total_ns;
+  /** Grants that remain. */
+  uint32_t remaining;
+  /** 1 when the worker should be warned, once, that time is running out. */
+  uint32_t is_warning;
+} shoal_extension_grant;
+
+/**
+ * What a new leader of a job needs to go on with it: plain bytes in which only durations
+ * occur, to be kept wherever it survives the manager.
+ */
+typedef struct shoal_job_snapshot {
+  /** The job. */
+  struct shoal_job_id job;
+  /** The gate it reports to; all zero when there is none. */
+  struct shoal_address gate;
+  /** The leadership it was taken under. */
+  uint64_t fence;
+  /** Its timeout, in ns. */
+  uint64_t timeout_ns;
+  /** How long it had been running, in ns. */
+  uint64_t elapsed_ns;
+  /** How long it had made no progress, in ns. */
+  uint64_t since_progress_ns;
+  /** How long the gate had not spoken of it, in ns. */
+  uint64_t since_gate_ns;
+  /** All extensions granted, in ns. */
+  uint64_t extension_total_ns;
+  /** The longest single one, in ns. */
+  uint64_t extension_max_ns;
+  /** The state of its workflows. */
+  struct shoal_workflow_counts workflows;
+  /** In how many datacenters it runs, as far as was known. */
+  uint16_t datacenter_count;
+  /**
+   * How it ended, a `SHOAL_OUTCOME_` number, when only telling the gate was left to do; else
+   * 0.
+   */
+  uint8_t outcome;
+  /** Zero. */
+  uint8_t reserved[33];
+} shoal_job_snapshot;
+
+/** A datacenter that a gate sent a job to. */
+typedef struct shoal_datacenter_target {
+  /** Its name, NUL terminated. */
+  char datacenter[SHOAL_DATACENTER_SIZE];
+  /** The manager that accepted the job; all zero when it is not known yet. */
+  struct shoal_address leader;
+} shoal_datacenter_target;
+
+/** What a host keeps of its place across a restart: plain bytes. */
+typedef struct shoal_coordinate_snapshot {
+  /** Its coordinate. */
+  struct shoal_coordinate coordinate;
+  /** The usual mismatch of predictions, in seconds; 0 to 10. */
+  double mismatch_seconds;
+  /** The usual round trip, in seconds; 0 to 10. */
+  double round_trip_seconds;
+  /** Samples that led there. */
+  uint64_t sample_count;
+  /** Zero. */
+  uint8_t reserved[16];
+} shoal_coordinate_snapshot;
+
+/** All settings of a router. */
+typedef struct shoal_router_config {
+  /**
+   * The size of this structure in the program's header, written by
+   * `shoal_router_config_init`.
+   */
+  size_t struct_size;
+  /** Health that is older than this counts as degraded, in ms; 1 to 86,400,000. */
+  uint64_t health_stale_after_ms;
+  /** A manager whose last heartbeat is older than this is excluded, in ms; 1 to 86,400,000. */
+  uint64_t heartbeat_stale_after_ms;
+  /** Datacenters expected to take longer are excluded, in ms; 0 sets no limit. */
+  double latency_max_ms;
+  /**
+   * Datacenters expected to serve less are excluded, in requests per second; 0 sets no
+   * limit.
+   */
+  double throughput_min_per_second;
+  /** Weight of the share of cores in use; 0 to 100. */
+  double utilization_weight;
+  /** Weight of the queue; 0 to 100. */
+  double queue_weight;
+  /** Weight of open circuit breakers; 0 to 100. */
+  double circuit_weight;
+  /** The queue depth that counts half; 1e-9 to 1e9. */
+  double queue_smoothing;
+  /** The largest load factor; 1 to 1,000. */
+  double load_factor_max;
+  /** Weight of what is not known about the round trip; 0 to 100. */
+  double quality_weight;
+  /** The largest quality penalty; 1 to 1,000. */
+  double quality_penalty_max;
+  /** What the score of a preferred datacenter is multiplied by; 0.1 to 1. */
+  double preference_multiplier;
+  /** Shorter round trips count as this, in ms; 1e-6 to 1,000. */
+  double rtt_min_ms;
+  /** Longer round trips count as this, in ms; at least the shortest, up to 1e6. */
+  double rtt_max_ms;
+  /** The least that an unknown round trip counts as, in ms; within the two above. */
+  double rtt_default_ms;
+  /** The largest relative error of a coordinate whose predictions are scored; 0 to 10. */
+  double bootstrap_error_max;
+  /**
+   * Samples that a coordinate must have taken before its predictions are scored; 0 to
+   * 1,000,000.
+   */
+  uint32_t bootstrap_samples_min;
+  /** 1 when a preference also reorders the buckets that are only fallback, else 0. */
+  uint32_t prefer_in_fallback;
+  /** How long a choice is protected from rivals, in ms; 0 to 86,400,000. */
+  uint64_t hold_down_ms;
+  /** A rival must score below this share of the present choice; 0.01 to 1. */
+  double improvement_ratio;
+  /** How long some rival has to stay better by that much, in ms; 0 to 86,400,000. */
+  uint64_t improvement_confirm_ms;
+  /** How many times worse than when chosen counts as degraded; 1 to 1,000. */
+  double degrade_ratio;
+  /** How long it has to stay degraded before the job moves, in ms; 0 to 86,400,000. */
+  uint64_t degrade_confirm_ms;
+  /**
+   * How long a failure in a datacenter counts against it for that job, in ms; 0 to
+   * 86,400,000.
+   */
+  uint64_t cooldown_ms;
+  /** What it multiplies the score by; 1 to 1,000. */
+  double cooldown_multiplier;
+  /** 1 when observed job latencies correct round trips, else 0. */
+  uint32_t observed_enabled;
+  /** Samples until an observed mean is fully trusted; 1 to 1,000,000. */
+  uint32_t observed_samples_for_confidence;
+  /** Weight of the newest sample in an observed mean; above 0, to 1. */
+  double observed_alpha;
+  /** The age at which nothing of an observation is trusted any more, in ms; 1 to 86,400,000. */
+  uint64_t observed_staleness_max_ms;
+  /** Longer jobs count as this, in ms; 1 to 1e12. */
+  double observed_latency_max_ms;
+  /** The largest correction, and the inverse of the smallest; 1 to 1,000. */
+  double observed_slowdown_max;
+  /** How long a job that is not heard of is remembered, in ms; 1,000 to 1e12. */
+  uint64_t job_time_to_live_ms;
+  /**
+   * The most jobs remembered, at 256 bytes each; 1 to 16,777,216. When full, the job that
+   * was used longest ago is forgotten, and counted.
+   */
+  uint32_t job_capacity;
+  /** The most primaries a decision names; 1 to `SHOAL_DATACENTER_COUNT_MAX`. */
+  uint32_t primary_count_max;
+} shoal_router_config;
+
+/**
+ * A datacenter that could take a job, as the program knows it now. Start from
+ * `shoal_candidate_init`.
+ */
+typedef struct shoal_candidate {
+  /** Its number. */
+  uint32_t datacenter;
+  /** How well it is: a `SHOAL_HEALTH_` number. */
+  uint8_t health;
+  /** 1 when `rtt` is known, else 0. */
+  uint8_t has_rtt;
+  /** Zero. */
+  uint8_t reserved_flags[2];
+  /** When its health was last heard, on the clock of `now_ns`. Old news demotes. */
+  uint64_t updated_at_ns;
+  /** Cores that are free on healthy workers. */
+  uint32_t available_cores;
+  /** Cores of all registered workers. */
+  uint32_t total_cores;
+  /** Jobs that wait there. */
+  uint32_t queue_depth;
+  /** Managers that are registered there. */
+  uint32_t manager_count;
+  /** Managers among them whose circuit breaker is not open. */
+  uint32_t usable_manager_count;
+  /** Zero. */
+  uint32_t reserved_count;
+  /** The share of managers whose circuit breaker is open, 0 to 1. */
+  double circuit_pressure;
+  /** A weight on the score, from 1, for what health does not say. Mostly 1. */
+  double severity;
+  /** The round trip to its leader. */
+  struct shoal_rtt rtt;
+  /** How long a job is expected to take there, in ms; 0 when that is not estimated. */
+  double expected_latency_ms;
+  /** Requests per second it is expected to serve; 0 when that is not estimated. */
+  double expected_throughput_per_second;
+  /** Zero. */
+  uint8_t reserved[32];
+} shoal_candidate;
+
+/** Where a job goes, and why. */
+typedef struct shoal_decision {
+  /** The datacenter that was decided for. */
+  uint32_t selected;
+  /** The primary that the job had before, or `SHOAL_DATACENTER_NONE`. */
+  uint32_t previous;
+  /**
+   * How many datacenters lead the chain as primaries, all of one bucket; the others are
+   * fallbacks.
+   */
+  uint32_t primary_count;
+  /** How many datacenters the chain has: see `shoal_router_chain`. */
+  uint32_t chain_count;
+  /** How many candidates may not take the job: see `shoal_router_excluded`. */
+  uint32_t excluded_count;
+  /** Why it came out like this: a `SHOAL_REASON_` number. */
+  uint8_t reason;
+  /**
+   * The bucket of the primaries, which is the worst health the job has to accept: a
+   * `SHOAL_BUCKET_` number.
+   */
+  uint8_t bucket;
+  /** 1 when datacenters were ranked by capacity, because round trips are not known yet. */
+  uint8_t is_bootstrap;
+  /** 1 when the job moved from one primary to another. A first choice is no move. */
+  uint8_t has_switched;
+  /** Zero. */
+  uint8_t reserved[40];
+} shoal_decision;
+
+/** One datacenter of a decision's chain. */
+typedef struct shoal_ranked {
+  /** Its number. */
+  uint32_t datacenter;
+  /** The bucket it was routed in: a `SHOAL_BUCKET_` number. */
+  uint8_t bucket;
+  /** 1 when it was demoted to its bucket because its health is old news. */
+  uint8_t has_stale_health;
+  /** 1 when its round trip is known; otherwise a cautious stand-in was scored. */
+  uint8_t has_rtt;
+  /** 1 when the job prefers it. */
+  uint8_t is_preferred;
+  /** 1 when it failed the job lately. */
+  uint8_t is_cooling;
+  /** Zero. */
+  uint8_t reserved_flags[7];
+  /** What ranks: lower is better. Outside a bootstrap decision the product of all below. */
+  double score;
+  /** The latency that was scored, in ms. */
+  double latency_ms;
+  /** How much worse load makes it, from 1. */
+  double load_factor;
+  /** How much worse it makes it that the round trip is not well known, from 1. */
+  double quality_penalty;
+  /** The candidate's own weight, from 1. */
+  double severity;
+  /** What this job makes of it: below 1 where preferred, above 1 where it failed lately. */
+  double multiplier;
+} shoal_ranked;
+
+/** A candidate that may not take the job. */
+typedef struct shoal_excluded {
+  /** Its number. */
+  uint32_t datacenter;
+  /** Why not: a `SHOAL_EXCLUSION_` number. */
+  uint8_t reason;
+  /** Zero. */
+  uint8_t reserved[3];
+} shoal_excluded;
+
+/** A manager that could take a job inside its datacenter. */
+typedef struct shoal_manager_candidate {
+  /** Where it is reached, which is also who it is. */
+  struct shoal_address address;
+  /** When its last heartbeat arrived, on the clock of `now_ns`. */
+  uint64_t heartbeat_at_ns;
+  /** Cores that are free on its workers. */
+  uint32_t available_cores;
+  /** Cores of all its workers. */
+  uint32_t total_cores;
+  /** Jobs that wait there. */
+  uint32_t queue_depth;
+  /** Its circuit breaker: a `SHOAL_CIRCUIT_` number. */
+  uint8_t circuit;
+  /** 1 when `rtt` is known, else 0. */
+  uint8_t has_rtt;
+  /** Zero. */
+  uint8_t reserved_flags[2];
+  /** The round trip to it. */
+  struct shoal_rtt rtt;
+  /** Zero. */
+  uint8_t reserved[24];
+} shoal_manager_candidate;
+
+/** How a job stands in one datacenter, as a gate knows it. */
+typedef struct shoal_job_status {
+  /** A `SHOAL_JOB_` number. */
+  uint8_t state;
+  /** Overdue: why, a `SHOAL_TIMEOUT_` number. */
+  uint8_t reason;
+  /** Ended: how, a `SHOAL_OUTCOME_` number. */
+  uint8_t outcome;
+  /** Zero. */
+  uint8_t reserved[13];
+} shoal_job_status;
+
 /** Done; the outputs are written. */
 #define SHOAL_OK 0
 
@@ -447,6 +1120,9 @@ typedef struct shoal_counter {
 
 /** The node is leaving or has left; only a new one can join again. */
 #define SHOAL_LEAVING -12
+
+/** The node has another role than this is for. */
+#define SHOAL_WRONG_ROLE -13
 
 /** No address and port in a form that Shoal reads. */
 #define SHOAL_INVALID_ADDRESS -20
@@ -504,6 +1180,54 @@ typedef struct shoal_counter {
 
 /** A round trip is zero or longer than any network's; nothing was taken from it. */
 #define SHOAL_INVALID_ROUND_TRIP -51
+
+/** The sample is older than the peer's last; nothing was taken from it. */
+#define SHOAL_SAMPLE_TOO_OLD -52
+
+/** The peer's last sample was taken too short a time ago; nothing was taken from this one. */
+#define SHOAL_SAMPLE_TOO_SOON -53
+
+/**
+ * The peer's coordinates have contradicted its round trips too often: the round trip was
+ * taken, but the coordinate moved nothing.
+ */
+#define SHOAL_PEER_CONTRADICTORY -54
+
+/** Two candidates are the same datacenter; nothing was decided. */
+#define SHOAL_DUPLICATE_DATACENTER -60
+
+/** More candidates than one decision can rank; nothing was decided. */
+#define SHOAL_TOO_MANY_CANDIDATES -61
+
+/** As many jobs are tracked as the settings allow. */
+#define SHOAL_NO_ROOM -70
+
+/** The jobs of a manager report to as many gates as may be. */
+#define SHOAL_TOO_MANY_GATES -71
+
+/** A gate needs an address that datagrams can be sent to. */
+#define SHOAL_INVALID_GATE -72
+
+/** A timeout below 1 ms or above 365 days. */
+#define SHOAL_INVALID_TIMEOUT -73
+
+/** No datacenter, or more than a job may run in. */
+#define SHOAL_INVALID_DATACENTER_COUNT -74
+
+/** The bytes are no message between trackers; nothing was taken from them. */
+#define SHOAL_INVALID_MESSAGE -75
+
+/** The worker has had all its extensions; its grace runs. */
+#define SHOAL_EXTENSIONS_EXHAUSTED -76
+
+/** The worker has made no progress since its last extension. */
+#define SHOAL_EXTENSION_WITHOUT_PROGRESS -77
+
+/** The worker is suspected to have failed, so nothing is granted. */
+#define SHOAL_EXTENSION_FOR_SUSPECT -78
+
+/** Too many members are accused in jobs; forget jobs that are over. */
+#define SHOAL_TOO_MANY_SUSPICIONS -79
 
 #ifdef __cplusplus
 extern "C" {
@@ -575,6 +1299,49 @@ const char *shoal_role_name(uint8_t role);
  * "removed", or "unknown".
  */
 const char *shoal_state_name(uint8_t state);
+
+/*
+ * Jobs: their names, and what is told and asked about their timeouts. A manager leads a job in
+ * its datacenter, a gate watches it over all of them. Nodes and engines do that for the jobs
+ * they are told of; `shoal_timeouts` and `shoal_gate_timeouts` do it alone.
+ */
+
+/** The id of a job with this name, the same in every language: the first half of its SHA-256. */
+shoal_status shoal_job_id_from_name(const uint8_t *name,
+                                    size_t size,
+                                    struct shoal_job_id *job);
+
+/** The name of a `SHOAL_TIMEOUT_` number, for example "stuck", or "unknown". */
+const char *shoal_timeout_reason_name(uint8_t reason);
+
+/**
+ * The name of a `SHOAL_OUTCOME_` number: "completed", "failed", "cancelled", "timed_out", or
+ * "unknown".
+ */
+const char *shoal_outcome_name(uint8_t outcome);
+
+/*
+ * How jobs are timed. Call `shoal_timeouts_config_init`, change fields, pass it to
+ * `shoal_timeouts_new` or `shoal_gate_timeouts_new`, or let `jobs` of a `shoal_config` point
+ * to it.
+ */
+
+/**
+ * Fills in every default. `struct_size` is `sizeof(shoal_timeouts_config)`: the macro
+ * `shoal_timeouts_config_init(&config)` passes it.
+ */
+shoal_status shoal_timeouts_config_init_sized(struct shoal_timeouts_config *config,
+                                              size_t struct_size);
+
+/**
+ * Fills in every default of the first published `shoal_timeouts_config`. For callers without a
+ * preprocessor; C and C++ get the macro of this name.
+ */
+shoal_status shoal_timeouts_config_init(struct shoal_timeouts_config *config);
+
+/** Fills in every default. */
+#define shoal_timeouts_config_init(config) \
+  shoal_timeouts_config_init_sized((config), sizeof(struct shoal_timeouts_config))
 
 /*
  * How a node or an engine behaves. Call `shoal_config_init`, change fields, pass it to
@@ -763,6 +1530,116 @@ shoal_status shoal_engine_stats(const struct shoal_engine *engine,
                                 size_t *count);
 
 /*
+ * Jobs on engines. A manager tells its engine of the jobs it leads, a gate of those it
+ * watches; the engines carry the messages between the two. What happens comes as events. All
+ * but the questions are inputs: drain after them.
+ */
+
+/**
+ * Begins to lead a job on this manager. `SHOAL_NONE` when it is led already: nothing changes
+ * then.
+ */
+shoal_status shoal_engine_job_started(struct shoal_engine *engine,
+                                      uint64_t now_ns,
+                                      const struct shoal_job_start *start);
+
+/**
+ * Notes that a job made progress, and what its workflows are doing where `workflows` is not
+ * NULL. `SHOAL_NONE` when it is not running here.
+ */
+shoal_status shoal_engine_job_progress(struct shoal_engine *engine,
+                                       uint64_t now_ns,
+                                       const struct shoal_job_id *job,
+                                       const struct shoal_workflow_counts *workflows);
+
+/**
+ * Ends a job with a `SHOAL_OUTCOME_` number: on a manager its run in this datacenter, on a
+ * gate the watch over all of them. `SHOAL_NONE` when it was not running here.
+ */
+shoal_status shoal_engine_job_finished(struct shoal_engine *engine,
+                                       uint64_t now_ns,
+                                       const struct shoal_job_id *job,
+                                       uint8_t outcome);
+
+/**
+ * Negotiates more time with a worker. What is granted moves the job's deadline and counts as
+ * progress. `SHOAL_NONE` when the job is not running here; why nothing is granted otherwise.
+ */
+shoal_status shoal_engine_worker_extension(struct shoal_engine *engine,
+                                           uint64_t now_ns,
+                                           const struct shoal_job_id *job,
+                                           const struct shoal_worker_id *worker,
+                                           const struct shoal_extension_request *request,
+                                           struct shoal_extension_grant *grant);
+
+/**
+ * What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not led here. A
+ * question.
+ */
+shoal_status shoal_engine_job_snapshot(const struct shoal_engine *engine,
+                                       uint64_t now_ns,
+                                       const struct shoal_job_id *job,
+                                       struct shoal_job_snapshot *snapshot);
+
+/**
+ * Goes on with a job that another manager led, or this one before a restart, from a snapshot
+ * that was kept for `kept_ns`. `term` is that of the election where there was one, else 0.
+ * `SHOAL_NONE` when nothing has changed.
+ */
+shoal_status shoal_engine_job_resumed(struct shoal_engine *engine,
+                                      uint64_t now_ns,
+                                      const struct shoal_job_snapshot *snapshot,
+                                      uint64_t kept_ns,
+                                      uint64_t term);
+
+/**
+ * Forgets a job without a word, because another manager leads it. `SHOAL_NONE` when it was not
+ * led here.
+ */
+shoal_status shoal_engine_job_lost(struct shoal_engine *engine,
+                                   uint64_t now_ns,
+                                   const struct shoal_job_id *job);
+
+/**
+ * Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
+ * datacenters that are missing are added.
+ */
+shoal_status shoal_engine_gate_job_started(struct shoal_engine *engine,
+                                           uint64_t now_ns,
+                                           const struct shoal_job_id *job,
+                                           uint64_t timeout_ms,
+                                           const struct shoal_datacenter_target *datacenters,
+                                           size_t datacenter_count);
+
+/**
+ * Somebody says that a member does not serve a job. Unless enough vouch for it in time,
+ * `SHOAL_EVENT_JOB_MEMBER_DEAD` follows. `SHOAL_NONE` when that is no news.
+ */
+shoal_status shoal_engine_accuse_for_job(struct shoal_engine *engine,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         const struct shoal_address *member,
+                                         const struct shoal_address *accuser);
+
+/**
+ * Somebody says that a member serves a job after all. `SHOAL_NONE` when it was not accused. No
+ * input: it may be called at any time.
+ */
+shoal_status shoal_engine_vouch_for_job(struct shoal_engine *engine,
+                                        const struct shoal_job_id *job,
+                                        const struct shoal_address *member);
+
+/** Forgets all accusations of a job that is over. No input: it may be called at any time. */
+shoal_status shoal_engine_forget_job(struct shoal_engine *engine,
+                                     const struct shoal_job_id *job);
+
+/** What a member is to a job: a `SHOAL_STANDING_` number. A question. */
+shoal_status shoal_engine_job_standing(const struct shoal_engine *engine,
+                                       const struct shoal_job_id *job,
+                                       const struct shoal_address *member,
+                                       uint8_t *standing);
+
+/*
  * Nodes: an engine with a socket and a thread. The program waits on `shoal_node_event_fd` in
  * any loop, takes events, and asks whatever it likes from any thread; questions never stop the
  * engine.
@@ -828,7 +1705,7 @@ int shoal_node_event_fd(const struct shoal_node *node);
 
 /**
  * Takes the oldest event. `SHOAL_NONE` when there is none; the descriptor becomes readable
- * with the next one then.
+ * with the next one then. `SHOAL_STOPPED` when there will never be one.
  */
 shoal_status shoal_node_poll_event(const struct shoal_node *node,
                                    struct shoal_event *event);
@@ -843,6 +1720,33 @@ shoal_status shoal_node_join(const struct shoal_node *node,
 
 /** Begins to say goodbye. `SHOAL_EVENT_LEFT` follows when it has been said: stop the node then. */
 shoal_status shoal_node_leave(const struct shoal_node *node);
+
+/**
+ * Attaches bytes to this node that every member comes to hold (`SHOAL_EVENT_STATE` there), in
+ * place of the earlier ones. For what others should know of this node now: of changes in quick
+ * succession only the last is sure to arrive.
+ */
+shoal_status shoal_node_set_state(const struct shoal_node *node,
+                                  const uint8_t *state,
+                                  size_t size);
+
+/**
+ * Copies the state of the member at an address, and its size to `size`. When that is more than
+ * `capacity`, nothing is copied. `SHOAL_NONE` when no state of it has come here.
+ */
+shoal_status shoal_node_state(const struct shoal_node *node,
+                              const struct shoal_address *address,
+                              uint8_t *buffer,
+                              size_t capacity,
+                              size_t *size);
+
+/**
+ * Sends at most `SHOAL_BROADCAST_SIZE_MAX` bytes to every member once (`SHOAL_EVENT_BROADCAST`
+ * there), by gossip and without an answer.
+ */
+shoal_status shoal_node_broadcast(const struct shoal_node *node,
+                                  const uint8_t *payload,
+                                  size_t size);
 
 /**
  * Replaces the secrets: seals with the first from now on, opens with any. To rotate without
@@ -908,6 +1812,76 @@ const char *shoal_node_backend(const struct shoal_node *node);
 shoal_status shoal_node_backend_refusal(const struct shoal_node *node,
                                         char *buffer,
                                         size_t size);
+
+/*
+ * Jobs on nodes. A manager tells its node of the jobs it leads, a gate of those it watches;
+ * the nodes carry the messages between the two. What happens comes as events.
+ */
+
+/**
+ * Begins to lead a job on this manager. `SHOAL_NONE` when it is led already: nothing changes
+ * then.
+ */
+shoal_status shoal_node_job_started(const struct shoal_node *node,
+                                    const struct shoal_job_start *start);
+
+/**
+ * Notes that a job made progress, and what its workflows are doing where `workflows` is not
+ * NULL. `SHOAL_NONE` when it is not running here.
+ */
+shoal_status shoal_node_job_progress(const struct shoal_node *node,
+                                     const struct shoal_job_id *job,
+                                     const struct shoal_workflow_counts *workflows);
+
+/**
+ * Ends a job with a `SHOAL_OUTCOME_` number: on a manager its run in this datacenter, on a
+ * gate the watch over all of them. `SHOAL_NONE` when it was not running here.
+ */
+shoal_status shoal_node_job_finished(const struct shoal_node *node,
+                                     const struct shoal_job_id *job,
+                                     uint8_t outcome);
+
+/**
+ * Negotiates more time with a worker. What is granted moves the job's deadline and counts as
+ * progress. `SHOAL_NONE` when the job is not running here; why nothing is granted otherwise.
+ */
+shoal_status shoal_node_worker_extension(const struct shoal_node *node,
+                                         const struct shoal_job_id *job,
+                                         const struct shoal_worker_id *worker,
+                                         const struct shoal_extension_request *request,
+                                         struct shoal_extension_grant *grant);
+
+/** What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not led here. */
+shoal_status shoal_node_job_snapshot(const struct shoal_node *node,
+                                     const struct shoal_job_id *job,
+                                     struct shoal_job_snapshot *snapshot);
+
+/**
+ * Goes on with a job that another manager led, or this one before a restart, from a snapshot
+ * that was kept for `kept_ns`. `term` is that of the election where there was one, else 0.
+ * `SHOAL_NONE` when nothing has changed.
+ */
+shoal_status shoal_node_job_resumed(const struct shoal_node *node,
+                                    const struct shoal_job_snapshot *snapshot,
+                                    uint64_t kept_ns,
+                                    uint64_t term);
+
+/**
+ * Forgets a job without a word, because another manager leads it. `SHOAL_NONE` when it was not
+ * led here.
+ */
+shoal_status shoal_node_job_lost(const struct shoal_node *node,
+                                 const struct shoal_job_id *job);
+
+/**
+ * Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
+ * datacenters that are missing are added.
+ */
+shoal_status shoal_node_gate_job_started(const struct shoal_node *node,
+                                         const struct shoal_job_id *job,
+                                         uint64_t timeout_ms,
+                                         const struct shoal_datacenter_target *datacenters,
+                                         size_t datacenter_count);
 
 /*
  * Coordinates alone: a tracker places this host in a latency space by the round trips it
@@ -992,10 +1966,421 @@ shoal_status shoal_coordinate_quality(const struct shoal_tracker *tracker,
                                       uint64_t now_ns,
                                       double *quality);
 
+/** What to keep for a restart. */
+shoal_status shoal_coordinate_save(const struct shoal_tracker *tracker,
+                                   struct shoal_coordinate_snapshot *snapshot);
+
+/** Takes this host back to where a snapshot saw it, so that it need not find its place anew. */
+shoal_status shoal_coordinate_restore(struct shoal_tracker *tracker,
+                                      const struct shoal_coordinate_snapshot *snapshot);
+
 /** The predicted round trip between any two coordinates, in milliseconds. */
 shoal_status shoal_coordinate_distance(const struct shoal_coordinate *one,
                                        const struct shoal_coordinate *other,
                                        double *ms);
+
+/*
+ * How a router decides. Call `shoal_router_config_init`, change fields, pass it to
+ * `shoal_router_new`.
+ */
+
+/**
+ * Fills in every default. `struct_size` is `sizeof(shoal_router_config)`: the macro
+ * `shoal_router_config_init(&config)` passes it.
+ */
+shoal_status shoal_router_config_init_sized(struct shoal_router_config *config,
+                                            size_t struct_size);
+
+/**
+ * Fills in every default of the first published `shoal_router_config`. For callers without a
+ * preprocessor; C and C++ get the macro of this name.
+ */
+shoal_status shoal_router_config_init(struct shoal_router_config *config);
+
+/** Fills in every default. */
+#define shoal_router_config_init(config) \
+  shoal_router_config_init_sized((config), sizeof(struct shoal_router_config))
+
+/*
+ * Candidates: the datacenters that could take a job, and the managers inside one of them. The
+ * program numbers its datacenters from 0 and hands in what it knows of them with every call. A
+ * number that makes no sense is read as the worst legal value.
+ */
+
+/** Fills in a healthy, idle datacenter without cores, managers or a known round trip. */
+shoal_status shoal_candidate_init(struct shoal_candidate *candidate,
+                                  uint32_t datacenter,
+                                  uint64_t now_ns);
+
+/*
+ * Routers: which datacenter gets a job, and which manager inside it. A job goes to the best
+ * health bucket that has a candidate, there to the lowest score, which is the upper bound of
+ * the round trip made worse by load and by doubt, and it stays until there is a reason to
+ * move. Every decision says why.
+ */
+
+/**
+ * Makes a router that knows no job yet. Memory for all jobs of the settings is reserved now
+ * and touched as they come. `seed` only scatters its tables; decisions do not depend on it.
+ */
+shoal_status shoal_router_new(const struct shoal_router_config *config,
+                              uint64_t seed,
+                              struct shoal_router **router,
+                              char *detail,
+                              size_t detail_size);
+
+/** Ends a router. */
+void shoal_router_free(struct shoal_router *router);
+
+/**
+ * Copies one sentence about the latest failure of this router, cut to `size` bytes; empty
+ * before the first.
+ */
+shoal_status shoal_router_error(const struct shoal_router *router,
+                                char *buffer,
+                                size_t size);
+
+/** Says that the round trips of candidates are measured, as a new router takes them to be. */
+shoal_status shoal_router_use_measured_rtts(struct shoal_router *router);
+
+/**
+ * Says that the round trips of candidates are predicted from a coordinate with this many
+ * samples and this relative error. While that is not good enough for the settings, candidates
+ * are ranked by capacity.
+ */
+shoal_status shoal_router_use_predicted_rtts(struct shoal_router *router,
+                                             uint32_t sample_count,
+                                             double error);
+
+/**
+ * Routes a job over these candidates. `SHOAL_NONE` when none of them may take it; the router
+ * then says why in `shoal_router_excluded`. `preferred` are the numbers of datacenters that
+ * the job prefers, or NULL.
+ */
+shoal_status shoal_router_route(struct shoal_router *router,
+                                uint64_t now_ns,
+                                const struct shoal_job_id *job,
+                                const struct shoal_candidate *candidates,
+                                size_t candidate_count,
+                                const uint32_t *preferred,
+                                size_t preferred_count,
+                                struct shoal_decision *decision);
+
+/**
+ * Writes as many datacenters of the last decision's chain as there is room for, the one to try
+ * first in front, and how many there are to `count`.
+ */
+shoal_status shoal_router_chain(const struct shoal_router *router,
+                                struct shoal_ranked *chain,
+                                size_t capacity,
+                                size_t *count);
+
+/**
+ * Writes as many datacenters that may not take the last job as there is room for, and how many
+ * there are to `count`.
+ */
+shoal_status shoal_router_excluded(const struct shoal_router *router,
+                                   struct shoal_excluded *excluded,
+                                   size_t capacity,
+                                   size_t *count);
+
+/**
+ * Orders the managers of a datacenter for a job: writes the addresses of as many as there is
+ * room for, the one to try first in front, and how many may take it to `count`. A manager that
+ * accepted the job leads.
+ */
+shoal_status shoal_router_choose_manager(struct shoal_router *router,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         uint32_t datacenter,
+                                         const struct shoal_manager_candidate *candidates,
+                                         size_t candidate_count,
+                                         struct shoal_address *addresses,
+                                         size_t capacity,
+                                         size_t *count);
+
+/** Notes that a job was sent to a datacenter, so that its latency can be observed. */
+shoal_status shoal_router_record_dispatch(struct shoal_router *router,
+                                          uint64_t now_ns,
+                                          const struct shoal_job_id *job,
+                                          uint32_t datacenter);
+
+/** Notes which manager of a datacenter accepted a job. */
+shoal_status shoal_router_record_accepted(struct shoal_router *router,
+                                          uint64_t now_ns,
+                                          const struct shoal_job_id *job,
+                                          uint32_t datacenter,
+                                          const struct shoal_address *manager);
+
+/**
+ * Notes that a job ended in a datacenter it was sent to. A success (1) is observed and its
+ * latency written, in ms. `SHOAL_NONE` when it was no success (0), or was not sent there.
+ * `latency_ms` may be NULL.
+ */
+shoal_status shoal_router_record_completion(struct shoal_router *router,
+                                            uint64_t now_ns,
+                                            const struct shoal_job_id *job,
+                                            uint32_t datacenter,
+                                            uint8_t success,
+                                            double *latency_ms);
+
+/** Notes that a datacenter failed a job: for a while that counts against it for this job. */
+shoal_status shoal_router_record_failure(struct shoal_router *router,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         uint32_t datacenter);
+
+/** Forgets a job, for example because it ended. `SHOAL_NONE` when it was not known. */
+shoal_status shoal_router_forget_job(struct shoal_router *router,
+                                     const struct shoal_job_id *job);
+
+/**
+ * Writes as many counters as there is room for, and how many there are to `count`: decisions
+ * for each reason, switches, and what was forgotten or dropped.
+ */
+shoal_status shoal_router_stats(const struct shoal_router *router,
+                                struct shoal_counter *stats,
+                                size_t capacity,
+                                size_t *count);
+
+/** The name of a `SHOAL_REASON_` number, for example "hold_down_retained", or "unknown". */
+const char *shoal_reason_name(uint8_t reason);
+
+/** The name of a `SHOAL_BUCKET_` number: "healthy", "busy", "degraded", or "unknown". */
+const char *shoal_bucket_name(uint8_t bucket);
+
+/** The name of a `SHOAL_EXCLUSION_` number, for example "unhealthy_status", or "unknown". */
+const char *shoal_exclusion_name(uint8_t exclusion);
+
+/*
+ * Timeouts of the jobs that one manager leads, for programs without a Shoal node. Driven like
+ * an engine: one input, then take `shoal_timeouts_poll_message` and
+ * `shoal_timeouts_poll_event` until `SHOAL_NONE`, then wait until `shoal_timeouts_timeout_ns`.
+ * Messages go to gates by any channel; what is lost is sent again.
+ */
+
+/** Makes a tracker without jobs. `seed` decides the spread of its reports. */
+shoal_status shoal_timeouts_new(const struct shoal_timeouts_config *config,
+                                uint64_t seed,
+                                uint64_t now_ns,
+                                struct shoal_timeouts **timeouts,
+                                char *detail,
+                                size_t detail_size);
+
+/** Ends a tracker. */
+void shoal_timeouts_free(struct shoal_timeouts *timeouts);
+
+/**
+ * Copies one sentence about the latest failure of this tracker, cut to `size` bytes; empty
+ * before the first.
+ */
+shoal_status shoal_timeouts_error(const struct shoal_timeouts *timeouts,
+                                  char *buffer,
+                                  size_t size);
+
+/** Begins to track a job. `SHOAL_NONE` when it is tracked already: nothing changes then. */
+shoal_status shoal_timeouts_job_started(struct shoal_timeouts *timeouts,
+                                        uint64_t now_ns,
+                                        const struct shoal_job_start *start);
+
+/**
+ * Notes that a job made progress, and what its workflows are doing where `workflows` is not
+ * NULL. `SHOAL_NONE` when it is not running here.
+ */
+shoal_status shoal_timeouts_job_progress(struct shoal_timeouts *timeouts,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         const struct shoal_workflow_counts *workflows);
+
+/** Ends a job with a `SHOAL_OUTCOME_` number. `SHOAL_NONE` when it was not running here. */
+shoal_status shoal_timeouts_job_finished(struct shoal_timeouts *timeouts,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         uint8_t outcome);
+
+/**
+ * Negotiates more time with a worker. What is granted moves the job's deadline and counts as
+ * progress. `SHOAL_NONE` when the job is not running here; why nothing is granted otherwise.
+ */
+shoal_status shoal_timeouts_worker_extension(struct shoal_timeouts *timeouts,
+                                             uint64_t now_ns,
+                                             const struct shoal_job_id *job,
+                                             const struct shoal_worker_id *worker,
+                                             const struct shoal_extension_request *request,
+                                             struct shoal_extension_grant *grant);
+
+/**
+ * Forgets the extensions of a worker that failed or left the job. What it was granted stays.
+ * `SHOAL_NONE` when it had none.
+ */
+shoal_status shoal_timeouts_worker_removed(struct shoal_timeouts *timeouts,
+                                           uint64_t now_ns,
+                                           const struct shoal_job_id *job,
+                                           const struct shoal_worker_id *worker);
+
+/** What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not tracked here. */
+shoal_status shoal_timeouts_job_snapshot(const struct shoal_timeouts *timeouts,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         struct shoal_job_snapshot *snapshot);
+
+/**
+ * Goes on with a job that another manager led, or this one before a restart, from a snapshot
+ * that was kept for `kept_ns`. `term` is that of the election where there was one, else 0.
+ * `SHOAL_NONE` when nothing has changed.
+ */
+shoal_status shoal_timeouts_job_resumed(struct shoal_timeouts *timeouts,
+                                        uint64_t now_ns,
+                                        const struct shoal_job_snapshot *snapshot,
+                                        uint64_t kept_ns,
+                                        uint64_t term);
+
+/**
+ * Forgets a job without a word, because another manager leads it. `SHOAL_NONE` when it was not
+ * tracked.
+ */
+shoal_status shoal_timeouts_job_lost(struct shoal_timeouts *timeouts,
+                                     uint64_t now_ns,
+                                     const struct shoal_job_id *job);
+
+/** Lets all jobs that report to one gate report to another. `SHOAL_NONE` when none did. */
+shoal_status shoal_timeouts_gate_changed(struct shoal_timeouts *timeouts,
+                                         const struct shoal_address *old,
+                                         const struct shoal_address *new_);
+
+/** When a job will be over time, extensions included. `SHOAL_NONE` when it is not running here. */
+shoal_status shoal_timeouts_deadline_ns(const struct shoal_timeouts *timeouts,
+                                        const struct shoal_job_id *job,
+                                        uint64_t *deadline_ns);
+
+/** Takes a message that came from the gate at `source`. */
+shoal_status shoal_timeouts_handle_message(struct shoal_timeouts *timeouts,
+                                           uint64_t now_ns,
+                                           const struct shoal_address *source,
+                                           const uint8_t *message,
+                                           size_t size);
+
+/**
+ * Acts on every deadline that has passed. Call it when `shoal_timeouts_timeout_ns` says so;
+ * earlier it does nothing.
+ */
+shoal_status shoal_timeouts_handle_timeout(struct shoal_timeouts *timeouts,
+                                           uint64_t now_ns);
+
+/** When `shoal_timeouts_handle_timeout` is due next. `SHOAL_NONE` while nothing is tracked. */
+shoal_status shoal_timeouts_timeout_ns(const struct shoal_timeouts *timeouts,
+                                       uint64_t *deadline_ns);
+
+/**
+ * Writes the next message to a gate into `buffer`, which needs `SHOAL_MESSAGE_SIZE_MAX` bytes.
+ * `SHOAL_NONE` when there is none.
+ */
+shoal_status shoal_timeouts_poll_message(struct shoal_timeouts *timeouts,
+                                         uint64_t now_ns,
+                                         uint8_t *buffer,
+                                         size_t size,
+                                         struct shoal_transmit *transmit);
+
+/** Takes the oldest event. `SHOAL_NONE` when there is none. */
+shoal_status shoal_timeouts_poll_event(struct shoal_timeouts *timeouts,
+                                       struct shoal_event *event);
+
+/** Writes as many counters as there is room for, and how many there are to `count`. */
+shoal_status shoal_timeouts_stats(const struct shoal_timeouts *timeouts,
+                                  struct shoal_counter *stats,
+                                  size_t capacity,
+                                  size_t *count);
+
+/*
+ * Timeouts of jobs over all their datacenters, for gates without a Shoal node. Driven like the
+ * trackers of managers, with which it exchanges messages.
+ */
+
+/** Makes a tracker without jobs. `seed` decides the spread of its messages. */
+shoal_status shoal_gate_timeouts_new(const struct shoal_timeouts_config *config,
+                                     uint64_t seed,
+                                     uint64_t now_ns,
+                                     struct shoal_gate_timeouts **timeouts,
+                                     char *detail,
+                                     size_t detail_size);
+
+/** Ends a tracker. */
+void shoal_gate_timeouts_free(struct shoal_gate_timeouts *timeouts);
+
+/**
+ * Copies one sentence about the latest failure of this tracker, cut to `size` bytes; empty
+ * before the first.
+ */
+shoal_status shoal_gate_timeouts_error(const struct shoal_gate_timeouts *timeouts,
+                                       char *buffer,
+                                       size_t size);
+
+/**
+ * Begins to watch a job that was sent to these datacenters. `SHOAL_NONE` when it is watched
+ * already: then the datacenters that are missing are added.
+ */
+shoal_status shoal_gate_timeouts_job_started(struct shoal_gate_timeouts *timeouts,
+                                             uint64_t now_ns,
+                                             const struct shoal_job_id *job,
+                                             uint64_t timeout_ms,
+                                             const struct shoal_datacenter_target *datacenters,
+                                             size_t datacenter_count);
+
+/** Ends the watch over a job. `SHOAL_NONE` when it was not watched. */
+shoal_status shoal_gate_timeouts_job_finished(struct shoal_gate_timeouts *timeouts,
+                                              uint64_t now_ns,
+                                              const struct shoal_job_id *job);
+
+/**
+ * How a job stands in the datacenter of this name. `SHOAL_NONE` when it is not known to run
+ * there.
+ */
+shoal_status shoal_gate_timeouts_status(const struct shoal_gate_timeouts *timeouts,
+                                        const struct shoal_job_id *job,
+                                        const char *datacenter,
+                                        struct shoal_job_status *status);
+
+/** Takes a message that came from the manager at `source`, in the datacenter of this name. */
+shoal_status shoal_gate_timeouts_handle_message(struct shoal_gate_timeouts *timeouts,
+                                                uint64_t now_ns,
+                                                const struct shoal_address *source,
+                                                const char *datacenter,
+                                                const uint8_t *message,
+                                                size_t size);
+
+/**
+ * Acts on every deadline that has passed. Call it when `shoal_gate_timeouts_timeout_ns` says
+ * so; earlier it does nothing.
+ */
+shoal_status shoal_gate_timeouts_handle_timeout(struct shoal_gate_timeouts *timeouts,
+                                                uint64_t now_ns);
+
+/**
+ * When `shoal_gate_timeouts_handle_timeout` is due next. `SHOAL_NONE` while nothing is
+ * watched.
+ */
+shoal_status shoal_gate_timeouts_timeout_ns(const struct shoal_gate_timeouts *timeouts,
+                                            uint64_t *deadline_ns);
+
+/**
+ * Writes the next message to a manager into `buffer`, which needs `SHOAL_MESSAGE_SIZE_MAX`
+ * bytes. `SHOAL_NONE` when there is none.
+ */
+shoal_status shoal_gate_timeouts_poll_message(struct shoal_gate_timeouts *timeouts,
+                                              uint64_t now_ns,
+                                              uint8_t *buffer,
+                                              size_t size,
+                                              struct shoal_transmit *transmit);
+
+/** Takes the oldest event. `SHOAL_NONE` when there is none. */
+shoal_status shoal_gate_timeouts_poll_event(struct shoal_gate_timeouts *timeouts,
+                                            struct shoal_event *event);
+
+/** Writes as many counters as there is room for, and how many there are to `count`. */
+shoal_status shoal_gate_timeouts_stats(const struct shoal_gate_timeouts *timeouts,
+                                       struct shoal_counter *stats,
+                                       size_t capacity,
+                                       size_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"

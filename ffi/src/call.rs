@@ -49,6 +49,16 @@ pub(crate) fn required<T>(argument: Option<T>, name: &'static str) -> Result<T, 
     argument.ok_or_else(|| Failure::new(SHOAL_NULL_POINTER, format!("{name} is NULL")))
 }
 
+/// Refuses reserved bytes that are not zero: a later version may give them a meaning, and must
+/// not find one there that nobody meant.
+pub(crate) fn check_reserved(bytes: &[u8], structure: &'static str) -> Result<(), Failure> {
+    if bytes.iter().all(|&byte| byte == 0) {
+        return Ok(());
+    }
+    let detail = format!("the reserved bytes of {structure} are not zero");
+    Err(Failure::new(SHOAL_INVALID_ARGUMENT, detail))
+}
+
 /// Does the work of a function that has no handle.
 pub(crate) fn guarded(work: impl FnOnce() -> Outcome) -> shoal_status {
     catch(work).unwrap_or_else(|failure| failure.status)

@@ -4,14 +4,17 @@
 //! trips; only the secret must be set.
 
 use crate::address::shoal_address;
-use crate::call::{Failure, array, fixed_text, guarded};
+use crate::call::{Failure, array, check_reserved, fixed_text, guarded, read_text};
+use crate::growth::{self, Growing};
 use crate::member::{SHOAL_DATACENTER_SIZE, SHOAL_ROLE_MANAGER};
 use crate::status::{
-    SHOAL_INVALID_SECRET_COUNT, SHOAL_INVALID_SETTING, SHOAL_INVALID_STRUCT_SIZE,
-    SHOAL_NULL_POINTER, SHOAL_OK, of_config_error, shoal_status,
+    SHOAL_INVALID_SECRET_COUNT, SHOAL_INVALID_SETTING, SHOAL_NULL_POINTER, of_config_error,
+    shoal_status,
 };
+use crate::timeouts_config::shoal_timeouts_config;
 use shoal_core::config::{self, SECRET_COUNT_MAX};
 use shoal_core::io::BackendChoice;
+use shoal_core::jobs::JobsConfig;
 use shoal_core::{Address, Config, ConfigError, DatacenterName, Generation, Role, Secret};
 use std::ffi::c_char;
 use std::mem::offset_of;
@@ -34,11 +37,6 @@ pub const SHOAL_DATAGRAM_SIZE_MAX: usize = 1400;
 const _: () = assert!(SHOAL_SECRET_COUNT_MAX == SECRET_COUNT_MAX);
 const _: () = assert!(SHOAL_SEED_COUNT_MAX == config::SEED_COUNT_MAX);
 const _: () = assert!(SHOAL_DATAGRAM_SIZE_MAX == config::DATAGRAM_SIZE_MAX);
-
-/// The `struct_size` of the first published header: nothing smaller can be meant.
-const SIZE_FIRST: usize = offset_of!(shoal_config, reserved) + 4;
-/// A header that is newer than this library may have added this much at most.
-const SIZE_MAX: usize = size_of::<shoal_config>() + 512;
 
 /// A shared secret, from which the datagram keys are derived. All nodes of a cluster need a
 /// common one.
@@ -124,6 +122,12 @@ pub struct shoal_config {
     pub event_capacity: u32,
     /// Most probes in flight; 16 to 65,536.
     pub probe_capacity: u32,
+    /// How long a member accused in one job has with enough accusers, in ms; 1 to 3,600,000.
+    pub job_suspicion_min_ms: u64,
+    /// How long it has with a single accuser, in ms; at least the former.
+    pub job_suspicion_max_ms: u64,
+    /// How jobs are timed; NULL means the defaults. Read during the call only.
+    pub jobs: *const shoal_timeouts_config,
     /// The largest state that is sent or accepted, in bytes; at most 1,048,576.
     pub state_size_max: u32,
     /// Zero.
@@ -137,21 +141,8 @@ pub unsafe extern "C" fn shoal_config_init_sized(
     config: *mut shoal_config,
     struct_size: usize,
 ) -> shoal_status {
-    guarded(|| {
-        if config.is_null() {
-            return Err(Failure::new(SHOAL_NULL_POINTER, "config is NULL"));
-        }
-        check_size(struct_size)?;
-        let defaults = shoal_config { struct_size, ..defaults() };
-        let known = struct_size.min(size_of::<shoal_config>());
-        // SAFETY: the program's structure has `struct_size` bytes; what this library does not
-        // know of it becomes zero, the rest is copied from a whole structure.
-        unsafe {
-            config.cast::<u8>().write_bytes(0, struct_size);
-            config.cast::<u8>().copy_from_nonoverlapping((&raw const defaults).cast(), known);
-        }
-        Ok(SHOAL_OK)
-    })
+    // SAFETY: `config` has `struct_size` bytes.
+    guarded(|| unsafe { growth::init(config, struct_size) })
 }
 
 /// Fills in every default of the first published `shoal_config`. For callers without a
@@ -159,16 +150,16 @@ pub unsafe extern "C" fn shoal_config_init_sized(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_config_init(config: *mut shoal_config) -> shoal_status {
     // SAFETY: no published structure is smaller.
-    unsafe { shoal_config_init_sized(config, SIZE_FIRST) }
+    guarded(|| unsafe { growth::init(config, shoal_config::SIZE_FIRST) })
 }
 
-fn check_size(struct_size: usize) -> Result<(), Failure> {
-    let aligned = struct_size.is_multiple_of(align_of::<shoal_config>());
-    if aligned && (SIZE_FIRST..=SIZE_MAX).contains(&struct_size) {
-        return Ok(());
+// SAFETY: it begins with its size; pointers, integers and floats have no forbidden pattern.
+unsafe impl Growing for shoal_config {
+    const SIZE_FIRST: usize = offset_of!(shoal_config, reserved) + size_of::<u32>();
+
+    fn defaults() -> shoal_config {
+        defaults()
     }
-    let detail = format!("struct_size is {struct_size}; call shoal_config_init first");
-    Err(Failure::new(SHOAL_INVALID_STRUCT_SIZE, detail))
 }
 
 /// The engine's own defaults, so that they are written down once.
@@ -206,44 +197,21 @@ fn defaults() -> shoal_config {
         transmit_capacity: config.transmit_capacity,
         event_capacity: config.event_capacity,
         probe_capacity: config.probe_capacity,
+        job_suspicion_min_ms: config.job_suspicion_min_ms,
+        job_suspicion_max_ms: config.job_suspicion_max_ms,
+        jobs: std::ptr::null(),
         state_size_max: config.state_size_max,
         reserved: 0,
     }
-}
-
-/// The program's structure, whatever its age, as this library's.
-///
-/// # Safety
-/// `config` is NULL or points to as many bytes as its first field says.
-pub(crate) unsafe fn read_config(config: *const shoal_config) -> Result<shoal_config, Failure> {
-    if config.is_null() {
-        return Err(Failure::new(SHOAL_NULL_POINTER, "config is NULL"));
-    }
-    // SAFETY: every version of the structure begins with its size.
-    let struct_size = unsafe { (&raw const (*config).struct_size).read() };
-    check_size(struct_size)?;
-    let known = struct_size.min(size_of::<shoal_config>());
-    let mut complete = defaults();
-    // SAFETY: the structure has `struct_size` bytes, and every pattern of bytes is a
-    // `shoal_config`.
-    let newer = unsafe {
-        let source = config.cast::<u8>();
-        (&raw mut complete).cast::<u8>().copy_from_nonoverlapping(source, known);
-        std::slice::from_raw_parts(source.add(known), struct_size - known)
-    };
-    if newer.iter().any(|&byte| byte != 0) {
-        let detail = "a setting of a newer header is used; update the library";
-        return Err(Failure::new(SHOAL_INVALID_STRUCT_SIZE, detail));
-    }
-    Ok(complete)
 }
 
 impl shoal_config {
     /// The settings as the engine takes them; the engine checks their ranges.
     ///
     /// # Safety
-    /// The secrets are readable.
+    /// The secrets and the settings of jobs are readable.
     pub(crate) unsafe fn engine_config(&self) -> Result<Config, Failure> {
+        check_reserved(&self.reserved.to_ne_bytes(), "shoal_config")?;
         // SAFETY: by the contract of this function.
         let secrets = unsafe { read_secrets(self.secrets, self.secret_count)? };
         let role = u8::try_from(self.role).ok().and_then(Role::from_wire);
@@ -254,12 +222,18 @@ impl shoal_config {
             *target = u8::try_from(attempts)
                 .map_err(|_| out_of_range("confirmation_attempts", attempts, 5))?;
         }
+        let jobs = if self.jobs.is_null() {
+            JobsConfig::default()
+        } else {
+            // SAFETY: by the contract of this function.
+            unsafe { growth::read(self.jobs)?.read()? }
+        };
         let first = secrets.first().expect("an empty list was refused").clone();
         let defaults = Config::new(self.advertise.read()?, first);
         Ok(Config {
             generation: Generation(self.generation),
             role,
-            datacenter: read_datacenter(&self.datacenter)?,
+            datacenter: read_datacenter_name(&self.datacenter)?,
             secrets,
             probe_interval_ms: self.probe_interval_ms,
             probe_timeout_min_ms: self.probe_timeout_min_ms,
@@ -282,6 +256,9 @@ impl shoal_config {
             event_capacity: self.event_capacity,
             probe_capacity: self.probe_capacity,
             state_size_max: self.state_size_max,
+            job_suspicion_min_ms: self.job_suspicion_min_ms,
+            job_suspicion_max_ms: self.job_suspicion_max_ms,
+            jobs,
             ..defaults
         })
     }
@@ -339,13 +316,31 @@ pub(crate) unsafe fn read_secrets(
     secrets.iter().map(read).collect()
 }
 
-fn read_datacenter(name: &[c_char; SHOAL_DATACENTER_SIZE]) -> Result<DatacenterName, Failure> {
+/// The name in a fixed array.
+pub(crate) fn read_datacenter_name(
+    name: &[c_char; SHOAL_DATACENTER_SIZE],
+) -> Result<DatacenterName, Failure> {
     let bytes = name.map(|character| character as u8);
     let size = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    DatacenterName::from_bytes(&bytes[..size]).ok_or_else(|| {
-        let detail = "datacenter needs 1 to 31 of the characters A-Z a-z 0-9 - _ .";
-        Failure::new(SHOAL_INVALID_SETTING, detail)
-    })
+    DatacenterName::from_bytes(&bytes[..size]).ok_or_else(invalid_datacenter)
+}
+
+/// The name in a C string.
+///
+/// # Safety
+/// `name` is NULL or a C string.
+pub(crate) unsafe fn read_datacenter_text(name: *const c_char) -> Result<DatacenterName, Failure> {
+    if name.is_null() {
+        return Err(Failure::new(SHOAL_NULL_POINTER, "datacenter is NULL"));
+    }
+    // SAFETY: by the contract of this function.
+    let bytes = unsafe { read_text(name, SHOAL_DATACENTER_SIZE) };
+    bytes.and_then(DatacenterName::from_bytes).ok_or_else(invalid_datacenter)
+}
+
+fn invalid_datacenter() -> Failure {
+    let detail = "datacenter needs 1 to 31 of the characters A-Z a-z 0-9 - _ .";
+    Failure::new(SHOAL_INVALID_SETTING, detail)
 }
 
 fn out_of_range(
@@ -378,38 +373,6 @@ mod tests {
     }
 
     #[test]
-    fn structures_of_another_age_are_understood() {
-        #[repr(C)]
-        struct Newer(shoal_config, [u64; 2]);
-        let mut newer = Newer(shoal_config { struct_size: 0, ..defaults() }, [7; 2]);
-        // SAFETY: the structure has the size that is passed.
-        unsafe {
-            let pointer = (&raw mut newer).cast();
-            assert_eq!(shoal_config_init_sized(pointer, size_of::<Newer>()), SHOAL_OK);
-            assert_eq!((newer.0.struct_size, newer.1), (size_of::<Newer>(), [0; 2]));
-            newer.0.gossip_fanout = 9;
-            assert_eq!(read_config((&raw const newer).cast()).unwrap().gossip_fanout, 9);
-            newer.1[1] = 1;
-            read_config((&raw const newer).cast()).unwrap_err();
-        }
-    }
-
-    #[test]
-    fn impossible_sizes_are_refused() {
-        let mut config = defaults();
-        for struct_size in [0, 1, 8, SIZE_FIRST - 8, SIZE_MAX + 8, usize::MAX, usize::MAX - 7] {
-            config.struct_size = struct_size;
-            // SAFETY: the structure is not read beyond its first field.
-            unsafe {
-                read_config(&config).unwrap_err();
-                let status = shoal_config_init_sized(&mut config, struct_size);
-                assert_eq!(status, SHOAL_INVALID_STRUCT_SIZE);
-            }
-        }
-        assert_eq!(SIZE_FIRST, size_of::<shoal_config>(), "until a field is added");
-    }
-
-    #[test]
     fn what_the_engine_cannot_be_told_is_refused() {
         let secret = shoal_secret { bytes: SECRET.as_ptr(), size: SECRET.len() };
         let good = with_secret(&secret);
@@ -425,6 +388,7 @@ mod tests {
             shoal_config { secrets: &short, ..good },
             shoal_config { secrets: &huge, ..good },
             shoal_config { secrets: &null, ..good },
+            shoal_config { reserved: 1, ..good },
             shoal_config { role: 0, ..good },
             shoal_config { role: 257, ..good },
             shoal_config { datacenter: [0; SHOAL_DATACENTER_SIZE], ..good },

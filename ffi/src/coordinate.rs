@@ -3,13 +3,13 @@
 //! or not. Nodes and engines have one inside; this is for programs that measure round trips
 //! themselves.
 
-use crate::call::{Failure, Health, guarded, required};
+use crate::call::{Failure, Health, check_reserved, guarded, required};
 use crate::engine::give;
 use crate::member::{shoal_coordinate, shoal_rtt};
 use crate::status::{
     SHOAL_INVALID_ARGUMENT, SHOAL_NULL_POINTER, SHOAL_OK, of_refusal, shoal_status,
 };
-use shoal_core::coordinate::{Refusal, Tracker};
+use shoal_core::coordinate::{Refusal, Snapshot, Tracker};
 use shoal_core::random::Random;
 use shoal_core::{Duration, Instant};
 use std::ffi::c_char;
@@ -17,6 +17,22 @@ use std::mem::MaybeUninit;
 
 /// The most peers of one tracker.
 const PEER_CAPACITY_MAX: u32 = 1 << 24;
+
+/// What a host keeps of its place across a restart: plain bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct shoal_coordinate_snapshot {
+    /// Its coordinate.
+    pub coordinate: shoal_coordinate,
+    /// The usual mismatch of predictions, in seconds; 0 to 10.
+    pub mismatch_seconds: f64,
+    /// The usual round trip, in seconds; 0 to 10.
+    pub round_trip_seconds: f64,
+    /// Samples that led there.
+    pub sample_count: u64,
+    /// Zero.
+    pub reserved: [u8; 16],
+}
 
 /// The coordinates of this host and of its peers. Peers are numbered from 0 by the program.
 #[derive(Debug)]
@@ -184,6 +200,51 @@ pub extern "C" fn shoal_coordinate_quality(
     })
 }
 
+/// What to keep for a restart.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_coordinate_save(
+    tracker: Option<&shoal_tracker>,
+    snapshot: Option<&mut MaybeUninit<shoal_coordinate_snapshot>>,
+) -> shoal_status {
+    let Some(shoal_tracker { health, tracker, .. }) = tracker else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let target = required(snapshot, "snapshot")?;
+        let Snapshot { coordinate, mismatch_seconds, round_trip_seconds, sample_count } =
+            tracker.snapshot();
+        Ok(give(
+            target,
+            Some(shoal_coordinate_snapshot {
+                coordinate: coordinate.into(),
+                mismatch_seconds,
+                round_trip_seconds,
+                sample_count,
+                reserved: [0; 16],
+            }),
+        ))
+    })
+}
+
+/// Takes this host back to where a snapshot saw it, so that it need not find its place anew.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_coordinate_restore(
+    tracker: Option<&mut shoal_tracker>,
+    snapshot: Option<&shoal_coordinate_snapshot>,
+) -> shoal_status {
+    let Some(shoal_tracker { health, tracker, .. }) = tracker else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let kept = required(snapshot, "snapshot")?;
+        check_reserved(&kept.reserved, "a snapshot")?;
+        let snapshot = Snapshot {
+            coordinate: kept.coordinate.read()?,
+            mismatch_seconds: kept.mismatch_seconds,
+            round_trip_seconds: kept.round_trip_seconds,
+            sample_count: kept.sample_count,
+        };
+        tracker.restore(&snapshot).map_err(refused)?;
+        Ok(SHOAL_OK)
+    })
+}
+
 /// The predicted round trip between any two coordinates, in milliseconds.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_coordinate_distance(
@@ -214,13 +275,19 @@ fn observe(
             return Err(Failure::new(SHOAL_INVALID_ARGUMENT, detail));
         }
         let now = Instant::from_nanos(now_ns);
-        tracker.observe(peer, &coordinate, round_trip, now).map_err(|refusal| {
-            let detail = match refusal {
-                Refusal::Coordinate => "a field of the coordinate is not finite or out of range",
-                Refusal::RoundTrip => "the round trip is zero or longer than any network's",
-            };
-            Failure::new(of_refusal(refusal), detail)
-        })?;
+        tracker.observe(peer, &coordinate, round_trip, now).map_err(refused)?;
         Ok(SHOAL_OK)
     })
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    let detail = match refusal {
+        Refusal::Coordinate => "a field of the coordinate is not finite or out of range",
+        Refusal::Dimension => "the coordinate has another number of dimensions",
+        Refusal::RoundTrip => "the round trip is zero or longer than any network's",
+        Refusal::Time => "the sample is older than the peer's last",
+        Refusal::Rate => "the peer's last sample was taken too short a time ago",
+        Refusal::Contradiction => "the peer's coordinates have contradicted its round trips",
+    };
+    Failure::new(of_refusal(refusal), detail)
 }

@@ -10,9 +10,9 @@
 use crate::address::shoal_address;
 use crate::call::{Failure, Health, Outcome, array, guarded_with_detail, required};
 use crate::config::{
-    SHOAL_DATAGRAM_SIZE_MAX, SHOAL_SEED_COUNT_MAX, read_config, read_secrets, shoal_config,
-    shoal_secret,
+    SHOAL_DATAGRAM_SIZE_MAX, SHOAL_SEED_COUNT_MAX, read_secrets, shoal_config, shoal_secret,
 };
+use crate::growth;
 use crate::member::{
     SHOAL_BROADCAST_SIZE_MAX, counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member,
     shoal_rtt, write_list,
@@ -33,8 +33,8 @@ const UDP_SIZE_MAX: usize = 65_535;
 /// One node without I/O.
 #[derive(Debug)]
 pub struct shoal_engine {
-    health: Health,
-    engine: Engine,
+    pub(crate) health: Health,
+    pub(crate) engine: Engine,
 }
 
 /// A datagram to send.
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn shoal_engine_new(
     let work = || {
         let target = required(engine, "engine")?;
         // SAFETY: `config` is as its first field says, and its secrets are readable.
-        let config = unsafe { read_config(config)?.engine_config()? };
+        let config = unsafe { growth::read(config)?.engine_config()? };
         let engine = Engine::new(config, seed, Instant::from_nanos(now_ns))
             .map_err(|error| Failure::new(of_config_error(&error), error.to_string()))?;
         let handle = Box::new(shoal_engine { health: Health::default(), engine });
@@ -382,7 +382,7 @@ pub unsafe extern "C" fn shoal_engine_stats(
 }
 
 /// The engine, if it may take an input.
-fn drained(engine: &mut Engine) -> Result<&mut Engine, Failure> {
+pub(crate) fn drained(engine: &mut Engine) -> Result<&mut Engine, Failure> {
     if engine.is_drained() {
         return Ok(engine);
     }
@@ -472,5 +472,8 @@ mod tests {
         shared::<crate::node::shoal_node>();
         shared::<crate::node::shoal_thread>();
         shared::<crate::coordinate::shoal_tracker>();
+        shared::<crate::router::shoal_router>();
+        shared::<crate::timeouts::shoal_timeouts>();
+        shared::<crate::gate_timeouts::shoal_gate_timeouts>();
     }
 }

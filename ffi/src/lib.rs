@@ -10,9 +10,9 @@
 //! Functions that can fail return a `shoal_status`: `SHOAL_OK` (0), `SHOAL_NONE` (1) when there
 //! is nothing to give and nothing is wrong, or a negative code. `shoal_status_text` says in
 //! general what a code means; the handle keeps one sentence about its latest failure, which
-//! `shoal_node_error` and its siblings copy out. Functions that create a handle write that
-//! sentence into `detail`, which may be NULL and should have room for `SHOAL_DETAIL_SIZE`
-//! bytes. Codes are never reused.
+//! `shoal_node_error` and its siblings copy out. A function that was to create a handle writes
+//! that sentence into its `detail`, which may be NULL and should have room for
+//! `SHOAL_DETAIL_SIZE` bytes. Codes are never reused.
 //!
 //! # Parameters
 //! Inputs are scalars or point to `const`; outputs come last and are written only on
@@ -51,10 +51,20 @@
 
 pub mod address;
 pub mod call;
+pub mod candidate;
 pub mod config;
 pub mod coordinate;
 pub mod engine;
+pub mod engine_jobs;
+pub mod gate_timeouts;
+mod growth;
+pub mod jobs;
 pub mod member;
 pub mod node;
+pub mod node_jobs;
+pub mod router;
+pub mod router_config;
 pub mod status;
+pub mod timeouts;
+pub mod timeouts_config;
 pub mod version;

@@ -3,9 +3,11 @@
 
 use crate::address::shoal_address;
 use crate::call::{Failure, fixed_text, required};
+use crate::jobs::{nanos, outcome_number, reason_number, shoal_job_id, shoal_worker_id};
 use crate::status::{SHOAL_INVALID_COORDINATE, SHOAL_OK, shoal_status};
 use shoal_core::config::BROADCAST_SIZE_MAX;
 use shoal_core::coordinate::DIMENSIONS;
+use shoal_core::jobs::JobEvent;
 use shoal_core::{
     Coordinate, DatacenterName, Event, Instant, Member, MemberEvent, MemberState, Role, Rtt, Stats,
 };
@@ -60,7 +62,7 @@ pub const SHOAL_EVENT_LEFT: u32 = 5;
 /// `lost` events were lost because they were not taken; the members tell the present state.
 pub const SHOAL_EVENT_OVERFLOW: u32 = 6;
 /// The member at `address` changed the state that it attaches to itself: `payload_size` bytes,
-/// read with `shoal_engine_state`.
+/// read with `shoal_engine_state` or `shoal_node_state`.
 pub const SHOAL_EVENT_STATE: u32 = 7;
 /// The member at `address` sent `payload_size` bytes of `payload` to everybody. Each broadcast
 /// comes once, in no order.
@@ -68,6 +70,27 @@ pub const SHOAL_EVENT_BROADCAST: u32 = 8;
 /// This node was not run for `lasted_ns`, so what it waited for proves nothing: it begins its
 /// observations anew.
 pub const SHOAL_EVENT_STALLED: u32 = 9;
+/// The member at `address` does not serve `job`, although its machine may be well: the job
+/// should do without it.
+pub const SHOAL_EVENT_JOB_MEMBER_DEAD: u32 = 10;
+/// On a manager: `job` timed out in this datacenter for `reason` after `lasted_ns`: cancel it
+/// there. Told once.
+pub const SHOAL_EVENT_JOB_TIMED_OUT: u32 = 11;
+/// On a manager: `job` has made no progress for `lasted_ns`. Told once for each time it gets
+/// stuck.
+pub const SHOAL_EVENT_JOB_STUCK: u32 = 12;
+/// On a manager: another one leads `job` under a higher fence than `fence`; it is no longer
+/// tracked here.
+pub const SHOAL_EVENT_JOB_SUPERSEDED: u32 = 13;
+/// On a manager: `worker` has had all its extensions and the grace after them; take it off
+/// `job`.
+pub const SHOAL_EVENT_WORKER_OVERDUE: u32 = 14;
+/// On a gate: `job` timed out in all datacenters for `reason` after `lasted_ns`; they are being
+/// told. Told once.
+pub const SHOAL_EVENT_JOB_GLOBAL_TIMEOUT: u32 = 15;
+/// On a gate: `datacenter` refused the global timeout of `job`, because it had ended there with
+/// `outcome` or, when that is 0, has a new leader under `fence`.
+pub const SHOAL_EVENT_JOB_STATUS_CORRECTION: u32 = 16;
 
 /// What is known about the round trip to a peer.
 #[repr(C)]
@@ -137,9 +160,11 @@ pub struct shoal_event {
     pub state: u8,
     /// Member: what it does, a `SHOAL_ROLE_` number.
     pub role: u8,
-    /// Zero.
-    pub reserved_flags: [u8; 2],
-    /// When, on the node's clock. Zero for an overflow.
+    /// Timed out: why, a `SHOAL_TIMEOUT_` number.
+    pub reason: u8,
+    /// Status correction: how the job ended, a `SHOAL_OUTCOME_` number.
+    pub outcome: u8,
+    /// When, on the node's clock; zero where it is not told.
     pub at_ns: u64,
     /// Member, state, broadcast: where the member is reached. Joined: the seed.
     pub address: shoal_address,
@@ -151,16 +176,23 @@ pub struct shoal_event {
     pub attempts: u32,
     /// Overflow: how many events were lost since the last one.
     pub lost: u64,
-    /// Stalled: by how much the node missed its deadline.
+    /// Stalled: by how much the node missed its deadline. Job timed out: how long it had been
+    /// running. Job stuck: for how long.
     pub lasted_ns: u64,
+    /// Job: the leadership that this is about.
+    pub fence: u64,
+    /// Job: which one.
+    pub job: shoal_job_id,
+    /// Worker overdue: which one.
+    pub worker: shoal_worker_id,
     /// State: the size of the new state. Broadcast: how many bytes of `payload` it has.
     pub payload_size: u32,
     /// Zero.
     pub reserved_size: u32,
-    /// Member: where it runs, NUL terminated.
+    /// Member: where it runs, NUL terminated. Status correction: who corrected.
     pub datacenter: [c_char; SHOAL_DATACENTER_SIZE],
     /// Zero.
-    pub reserved: [u8; 144],
+    pub reserved: [u8; 104],
     /// Broadcast: its bytes.
     pub payload: [u8; SHOAL_BROADCAST_SIZE_MAX],
 }
@@ -178,21 +210,19 @@ pub struct shoal_counter {
 /// The name of a `SHOAL_ROLE_` number: "gate", "manager", "worker", or "unknown".
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_role_name(role: u8) -> *const c_char {
-    let name = match Role::from_wire(role) {
-        None => c"unknown",
-        Some(Role::Gate) => c"gate",
-        Some(Role::Manager) => c"manager",
-        Some(Role::Worker) => c"worker",
-    };
-    name.as_ptr()
+    name_of(role, &[c"unknown", c"gate", c"manager", c"worker"])
 }
 
 /// The name of a `SHOAL_STATE_` number: "unconfirmed", "alive", "suspect", "dead", "left",
 /// "removed", or "unknown".
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_state_name(state: u8) -> *const c_char {
-    const NAMES: [&CStr; 6] = [c"unconfirmed", c"alive", c"suspect", c"dead", c"left", c"removed"];
-    NAMES.get(usize::from(state)).copied().unwrap_or(c"unknown").as_ptr()
+    name_of(state, &[c"unconfirmed", c"alive", c"suspect", c"dead", c"left", c"removed"])
+}
+
+/// The name with a number, or "unknown".
+pub(crate) fn name_of(number: u8, names: &[&'static CStr]) -> *const c_char {
+    names.get(usize::from(number)).copied().unwrap_or(c"unknown").as_ptr()
 }
 
 impl From<Rtt> for shoal_rtt {
@@ -244,24 +274,6 @@ impl From<Member> for shoal_member {
 
 impl From<Event> for shoal_event {
     fn from(event: Event) -> shoal_event {
-        let blank = |kind, at: Instant| shoal_event {
-            kind,
-            state: 0,
-            role: 0,
-            reserved_flags: [0; 2],
-            at_ns: at.as_nanos(),
-            address: shoal_address::default(),
-            generation: 0,
-            incarnation: 0,
-            attempts: 0,
-            lost: 0,
-            lasted_ns: 0,
-            payload_size: 0,
-            reserved_size: 0,
-            datacenter: [0; SHOAL_DATACENTER_SIZE],
-            reserved: [0; 144],
-            payload: [0; SHOAL_BROADCAST_SIZE_MAX],
-        };
         match event {
             Event::Member(MemberEvent {
                 address,
@@ -301,14 +313,89 @@ impl From<Event> for shoal_event {
                 event.payload[..payload.len()].copy_from_slice(&payload);
                 event
             }
-            Event::Stalled { lasted, at } => shoal_event {
-                lasted_ns: u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX),
-                ..blank(SHOAL_EVENT_STALLED, at)
+            Event::Stalled { lasted, at } => {
+                shoal_event { lasted_ns: nanos(lasted), ..blank(SHOAL_EVENT_STALLED, at) }
+            }
+            Event::JobMemberDead { job, address, at } => shoal_event {
+                job: job.into(),
+                address: address.into(),
+                ..blank(SHOAL_EVENT_JOB_MEMBER_DEAD, at)
             },
+            Event::Job(event) => event.into(),
             Event::Left { at } => blank(SHOAL_EVENT_LEFT, at),
             Event::Overflow { lost } => {
                 shoal_event { lost, ..blank(SHOAL_EVENT_OVERFLOW, Instant::ZERO) }
             }
+            _ => blank(SHOAL_EVENT_OTHER, Instant::ZERO),
+        }
+    }
+}
+
+/// An event with nothing but its kind and its time.
+fn blank(kind: u32, at: Instant) -> shoal_event {
+    shoal_event {
+        kind,
+        state: 0,
+        role: 0,
+        reason: 0,
+        outcome: 0,
+        at_ns: at.as_nanos(),
+        address: shoal_address::default(),
+        generation: 0,
+        incarnation: 0,
+        attempts: 0,
+        lost: 0,
+        lasted_ns: 0,
+        fence: 0,
+        job: shoal_job_id::default(),
+        worker: shoal_worker_id::default(),
+        payload_size: 0,
+        reserved_size: 0,
+        datacenter: [0; SHOAL_DATACENTER_SIZE],
+        reserved: [0; 104],
+        payload: [0; SHOAL_BROADCAST_SIZE_MAX],
+    }
+}
+
+impl From<JobEvent> for shoal_event {
+    fn from(event: JobEvent) -> shoal_event {
+        match event {
+            JobEvent::TimedOut { job, reason, elapsed, fence, at } => shoal_event {
+                job: job.into(),
+                reason: reason_number(reason),
+                lasted_ns: nanos(elapsed),
+                fence: fence.0,
+                ..blank(SHOAL_EVENT_JOB_TIMED_OUT, at)
+            },
+            JobEvent::Stuck { job, since_progress, fence, at } => shoal_event {
+                job: job.into(),
+                lasted_ns: nanos(since_progress),
+                fence: fence.0,
+                ..blank(SHOAL_EVENT_JOB_STUCK, at)
+            },
+            JobEvent::Superseded { job, fence } => shoal_event {
+                job: job.into(),
+                fence: fence.0,
+                ..blank(SHOAL_EVENT_JOB_SUPERSEDED, Instant::ZERO)
+            },
+            JobEvent::WorkerOverdue { job, worker } => shoal_event {
+                job: job.into(),
+                worker: shoal_worker_id { bytes: *worker.as_bytes() },
+                ..blank(SHOAL_EVENT_WORKER_OVERDUE, Instant::ZERO)
+            },
+            JobEvent::GlobalTimeout { job, reason, elapsed, at } => shoal_event {
+                job: job.into(),
+                reason: reason_number(reason),
+                lasted_ns: nanos(elapsed),
+                ..blank(SHOAL_EVENT_JOB_GLOBAL_TIMEOUT, at)
+            },
+            JobEvent::StatusCorrection { job, datacenter, outcome, fence } => shoal_event {
+                job: job.into(),
+                datacenter: fixed_text(datacenter.as_bytes()),
+                outcome: outcome.map_or(0, outcome_number),
+                fence: fence.0,
+                ..blank(SHOAL_EVENT_JOB_STATUS_CORRECTION, Instant::ZERO)
+            },
             _ => blank(SHOAL_EVENT_OTHER, Instant::ZERO),
         }
     }
@@ -359,12 +446,15 @@ pub(crate) unsafe fn write_list<T>(
     Ok(SHOAL_OK)
 }
 
+impl shoal_counter {
+    pub(crate) fn new(name: &str, value: u64) -> shoal_counter {
+        shoal_counter { name: fixed_text(name.as_bytes()), value }
+    }
+}
+
 /// The counters in the form of the header.
 pub(crate) fn counters(stats: &Stats) -> impl Iterator<Item = shoal_counter> + '_ {
-    stats.iter().map(|(counter, value)| shoal_counter {
-        name: fixed_text(counter.name().as_bytes()),
-        value,
-    })
+    stats.iter().map(|(counter, value)| shoal_counter::new(counter.name(), value))
 }
 
 #[cfg(test)]

@@ -3,18 +3,20 @@
 //! engine.
 
 use crate::address::shoal_address;
-use crate::call::{Failure, Health, Outcome, copy_text, guarded_with_detail, required};
-use crate::config::{
-    read_backend, read_config, read_processor, read_secrets, shoal_config, shoal_secret,
-};
-use crate::engine::{give, read_seeds};
+use crate::call::{Failure, Health, Outcome, array, copy_text, guarded_with_detail, required};
+use crate::config::{read_backend, read_processor, read_secrets, shoal_config, shoal_secret};
+use crate::engine::{check_payload, give, read_seeds, write_bytes};
+use crate::growth;
 use crate::member::{
-    counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member, shoal_rtt, write_list,
+    SHOAL_BROADCAST_SIZE_MAX, counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member,
+    shoal_rtt, write_list,
 };
 use crate::status::{
-    SHOAL_NULL_POINTER, SHOAL_OK, SHOAL_OUT_OF_RESOURCES, SHOAL_STOPPED, of_node_error,
-    of_start_error, shoal_status,
+    SHOAL_BROADCAST_TOO_LARGE, SHOAL_NULL_POINTER, SHOAL_OK, SHOAL_OUT_OF_RESOURCES,
+    SHOAL_STATE_TOO_LARGE, SHOAL_STOPPED, of_node_error, of_start_error, shoal_status,
 };
+use bytes::Bytes;
+use shoal_core::config::STATE_SIZE_MAX;
 use shoal_core::io::{Backend, Node, NodeError, NodeOptions, NodeThread, StartError};
 use shoal_core::{Address, Instant};
 use std::ffi::{c_char, c_int};
@@ -147,7 +149,7 @@ pub extern "C" fn shoal_node_event_fd(node: Option<&shoal_node>) -> c_int {
 }
 
 /// Takes the oldest event. `SHOAL_NONE` when there is none; the descriptor becomes readable
-/// with the next one then.
+/// with the next one then. `SHOAL_STOPPED` when there will never be one.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_poll_event(
     node: Option<&shoal_node>,
@@ -155,7 +157,11 @@ pub extern "C" fn shoal_node_poll_event(
 ) -> shoal_status {
     ask(node, |node| {
         let target = required(event, "event")?;
-        Ok(give(target, node.poll_event().map(shoal_event::from)))
+        let event = node.poll_event();
+        if event.is_none() && !node.is_running() {
+            return Err(stopped());
+        }
+        Ok(give(target, event.map(shoal_event::from)))
     })
 }
 
@@ -178,6 +184,56 @@ pub unsafe extern "C" fn shoal_node_join(
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_leave(node: Option<&shoal_node>) -> shoal_status {
     ask(node, |node| command(node.leave()))
+}
+
+/// Attaches bytes to this node that every member comes to hold (`SHOAL_EVENT_STATE` there), in
+/// place of the earlier ones. For what others should know of this node now: of changes in quick
+/// succession only the last is sure to arrive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_set_state(
+    node: Option<&shoal_node>,
+    state: *const u8,
+    size: usize,
+) -> shoal_status {
+    ask(node, |node| {
+        check_payload(size, STATE_SIZE_MAX as usize, SHOAL_STATE_TOO_LARGE)?;
+        // SAFETY: `state` has `size` bytes.
+        let state = Bytes::copy_from_slice(unsafe { array(state, size, "state")? });
+        command(node.set_state(state))
+    })
+}
+
+/// Copies the state of the member at an address, and its size to `size`. When that is more than
+/// `capacity`, nothing is copied. `SHOAL_NONE` when no state of it has come here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_state(
+    node: Option<&shoal_node>,
+    address: Option<&shoal_address>,
+    buffer: *mut u8,
+    capacity: usize,
+    size: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let state = node.state(required(address, "address")?.read()?);
+        // SAFETY: `buffer` has room for `capacity` bytes.
+        unsafe { write_bytes(state.as_deref(), buffer, capacity, size) }
+    })
+}
+
+/// Sends at most `SHOAL_BROADCAST_SIZE_MAX` bytes to every member once (`SHOAL_EVENT_BROADCAST`
+/// there), by gossip and without an answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_broadcast(
+    node: Option<&shoal_node>,
+    payload: *const u8,
+    size: usize,
+) -> shoal_status {
+    ask(node, |node| {
+        check_payload(size, SHOAL_BROADCAST_SIZE_MAX, SHOAL_BROADCAST_TOO_LARGE)?;
+        // SAFETY: `payload` has `size` bytes.
+        let payload = Bytes::copy_from_slice(unsafe { array(payload, size, "payload")? });
+        command(node.broadcast(payload))
+    })
 }
 
 /// Replaces the secrets: seals with the first from now on, opens with any. To rotate without
@@ -316,7 +372,7 @@ pub unsafe extern "C" fn shoal_node_backend_refusal(
 
 /// Does the work of a function that needs a running node. Others may do theirs at the same
 /// time.
-fn ask(node: Option<&shoal_node>, work: impl FnOnce(&Node) -> Outcome) -> shoal_status {
+pub(crate) fn ask(node: Option<&shoal_node>, work: impl FnOnce(&Node) -> Outcome) -> shoal_status {
     let Some(shoal_node { health, running, .. }) = node else { return SHOAL_NULL_POINTER };
     health.guard(|| {
         let running = running.read().unwrap_or_else(PoisonError::into_inner);
@@ -334,7 +390,7 @@ unsafe fn start(
     let target = required(target, "node")?;
     // SAFETY: by the contract of this function.
     let (config, engine_config) = unsafe {
-        let config = read_config(config)?;
+        let config = growth::read(config)?;
         (config, config.engine_config()?)
     };
     let bind = config.bind.read()?.socket_address();

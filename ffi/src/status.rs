@@ -4,6 +4,8 @@
 
 use shoal_core::coordinate::Refusal;
 use shoal_core::io::{NodeError, StartError};
+use shoal_core::jobs::{ExtensionDenial, JobError};
+use shoal_core::routing::RouteError;
 use shoal_core::{CommandError, ConfigError};
 use std::ffi::{CStr, c_char};
 
@@ -35,6 +37,8 @@ pub const SHOAL_UNDRAINED: shoal_status = -10;
 pub const SHOAL_STOPPED: shoal_status = -11;
 /// The node is leaving or has left; only a new one can join again.
 pub const SHOAL_LEAVING: shoal_status = -12;
+/// The node has another role than this is for.
+pub const SHOAL_WRONG_ROLE: shoal_status = -13;
 
 /// No address and port in a form that Shoal reads.
 pub const SHOAL_INVALID_ADDRESS: shoal_status = -20;
@@ -78,6 +82,39 @@ pub const SHOAL_OUT_OF_RESOURCES: shoal_status = -46;
 pub const SHOAL_INVALID_COORDINATE: shoal_status = -50;
 /// A round trip is zero or longer than any network's; nothing was taken from it.
 pub const SHOAL_INVALID_ROUND_TRIP: shoal_status = -51;
+/// The sample is older than the peer's last; nothing was taken from it.
+pub const SHOAL_SAMPLE_TOO_OLD: shoal_status = -52;
+/// The peer's last sample was taken too short a time ago; nothing was taken from this one.
+pub const SHOAL_SAMPLE_TOO_SOON: shoal_status = -53;
+/// The peer's coordinates have contradicted its round trips too often: the round trip was
+/// taken, but the coordinate moved nothing.
+pub const SHOAL_PEER_CONTRADICTORY: shoal_status = -54;
+
+/// Two candidates are the same datacenter; nothing was decided.
+pub const SHOAL_DUPLICATE_DATACENTER: shoal_status = -60;
+/// More candidates than one decision can rank; nothing was decided.
+pub const SHOAL_TOO_MANY_CANDIDATES: shoal_status = -61;
+
+/// As many jobs are tracked as the settings allow.
+pub const SHOAL_NO_ROOM: shoal_status = -70;
+/// The jobs of a manager report to as many gates as may be.
+pub const SHOAL_TOO_MANY_GATES: shoal_status = -71;
+/// A gate needs an address that datagrams can be sent to.
+pub const SHOAL_INVALID_GATE: shoal_status = -72;
+/// A timeout below 1 ms or above 365 days.
+pub const SHOAL_INVALID_TIMEOUT: shoal_status = -73;
+/// No datacenter, or more than a job may run in.
+pub const SHOAL_INVALID_DATACENTER_COUNT: shoal_status = -74;
+/// The bytes are no message between trackers; nothing was taken from them.
+pub const SHOAL_INVALID_MESSAGE: shoal_status = -75;
+/// The worker has had all its extensions; its grace runs.
+pub const SHOAL_EXTENSIONS_EXHAUSTED: shoal_status = -76;
+/// The worker has made no progress since its last extension.
+pub const SHOAL_EXTENSION_WITHOUT_PROGRESS: shoal_status = -77;
+/// The worker is suspected to have failed, so nothing is granted.
+pub const SHOAL_EXTENSION_FOR_SUSPECT: shoal_status = -78;
+/// Too many members are accused in jobs; forget jobs that are over.
+pub const SHOAL_TOO_MANY_SUSPICIONS: shoal_status = -79;
 
 /// What each code means, in one phrase.
 const TEXTS: &[(shoal_status, &CStr)] = &[
@@ -92,6 +129,7 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_UNDRAINED, c"datagrams of the last input have not been taken"),
     (SHOAL_STOPPED, c"the node has stopped"),
     (SHOAL_LEAVING, c"the node is leaving"),
+    (SHOAL_WRONG_ROLE, c"the node has another role than this is for"),
     (SHOAL_INVALID_ADDRESS, c"no address and port"),
     (SHOAL_INVALID_SEED, c"nobody can be reached at the address of a seed"),
     (SHOAL_TOO_MANY_SEEDS, c"too many seeds"),
@@ -111,6 +149,21 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_OUT_OF_RESOURCES, c"the system refused a thread or a file descriptor"),
     (SHOAL_INVALID_COORDINATE, c"a coordinate is not finite or out of range"),
     (SHOAL_INVALID_ROUND_TRIP, c"a round trip is zero or too long"),
+    (SHOAL_SAMPLE_TOO_OLD, c"the sample is older than the peer's last"),
+    (SHOAL_SAMPLE_TOO_SOON, c"the sample comes too soon after the peer's last"),
+    (SHOAL_PEER_CONTRADICTORY, c"the peer's coordinates contradict its round trips"),
+    (SHOAL_DUPLICATE_DATACENTER, c"two candidates are the same datacenter"),
+    (SHOAL_TOO_MANY_CANDIDATES, c"more candidates than one decision can rank"),
+    (SHOAL_NO_ROOM, c"as many are tracked as the settings allow"),
+    (SHOAL_TOO_MANY_GATES, c"jobs report to as many gates as may be"),
+    (SHOAL_INVALID_GATE, c"nothing can be sent to the gate's address"),
+    (SHOAL_INVALID_TIMEOUT, c"a timeout needs 1 ms to 365 days"),
+    (SHOAL_INVALID_DATACENTER_COUNT, c"no datacenter or too many"),
+    (SHOAL_INVALID_MESSAGE, c"the bytes are no message"),
+    (SHOAL_EXTENSIONS_EXHAUSTED, c"all extensions are used"),
+    (SHOAL_EXTENSION_WITHOUT_PROGRESS, c"no progress since the last extension"),
+    (SHOAL_EXTENSION_FOR_SUSPECT, c"the worker is suspected to have failed"),
+    (SHOAL_TOO_MANY_SUSPICIONS, c"too many members are accused in jobs"),
 ];
 
 /// One static phrase about a code; "unknown status" for a number that is none.
@@ -140,6 +193,9 @@ pub(crate) fn of_command_error(error: &CommandError) -> shoal_status {
         CommandError::StateSize { .. } => SHOAL_STATE_TOO_LARGE,
         CommandError::BroadcastSize { .. } => SHOAL_BROADCAST_TOO_LARGE,
         CommandError::BroadcastQueueFull => SHOAL_BROADCAST_QUEUE_FULL,
+        CommandError::JobSuspicionsFull => SHOAL_TOO_MANY_SUSPICIONS,
+        CommandError::Role { .. } => SHOAL_WRONG_ROLE,
+        CommandError::Job(error) => of_job_error(error),
         CommandError::KeyRing(error) => of_config_error(error),
         _ => SHOAL_UNKNOWN,
     }
@@ -174,8 +230,45 @@ pub(crate) fn of_node_error(error: &NodeError) -> shoal_status {
 /// The code of a coordinate or a round trip that was not used.
 pub(crate) fn of_refusal(refusal: Refusal) -> shoal_status {
     match refusal {
-        Refusal::Coordinate => SHOAL_INVALID_COORDINATE,
+        Refusal::Coordinate | Refusal::Dimension => SHOAL_INVALID_COORDINATE,
         Refusal::RoundTrip => SHOAL_INVALID_ROUND_TRIP,
+        Refusal::Time => SHOAL_SAMPLE_TOO_OLD,
+        Refusal::Rate => SHOAL_SAMPLE_TOO_SOON,
+        Refusal::Contradiction => SHOAL_PEER_CONTRADICTORY,
+    }
+}
+
+/// The code of candidates that cannot be ranked.
+pub(crate) fn of_route_error(error: RouteError) -> shoal_status {
+    match error {
+        RouteError::TooManyCandidates { .. } => SHOAL_TOO_MANY_CANDIDATES,
+        RouteError::DuplicateDatacenter { .. } => SHOAL_DUPLICATE_DATACENTER,
+        _ => SHOAL_UNKNOWN,
+    }
+}
+
+/// The code of a job that is not tracked.
+pub(crate) fn of_job_error(error: &JobError) -> shoal_status {
+    match error {
+        JobError::Full => SHOAL_NO_ROOM,
+        JobError::GateCount => SHOAL_TOO_MANY_GATES,
+        JobError::GateAddress { .. } => SHOAL_INVALID_GATE,
+        JobError::Timeout { .. } => SHOAL_INVALID_TIMEOUT,
+        JobError::DatacenterCount { .. } => SHOAL_INVALID_DATACENTER_COUNT,
+        _ => SHOAL_UNKNOWN,
+    }
+}
+
+/// The code of an extension that is not granted.
+pub(crate) fn of_denial(denial: ExtensionDenial) -> shoal_status {
+    match denial {
+        ExtensionDenial::Exhausted { .. } => SHOAL_EXTENSIONS_EXHAUSTED,
+        ExtensionDenial::NoProgress => SHOAL_EXTENSION_WITHOUT_PROGRESS,
+        ExtensionDenial::Suspect => SHOAL_EXTENSION_FOR_SUSPECT,
+        ExtensionDenial::NotANumber => SHOAL_INVALID_ARGUMENT,
+        ExtensionDenial::UnknownJob => SHOAL_NONE,
+        ExtensionDenial::Full => SHOAL_NO_ROOM,
+        _ => SHOAL_UNKNOWN,
     }
 }
 

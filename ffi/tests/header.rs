@@ -11,22 +11,29 @@ use std::path::Path;
 
 /// The files in the order of the header, with the first words of the functions that need a
 /// heading.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 18] = [
     ("version", "shoal_abi_version"),
     ("status", "shoal_status_text"),
     ("call", ""),
     ("address", "shoal_address_"),
     ("member", "shoal_role_name"),
+    ("jobs", "shoal_job_id_from_name"),
+    ("timeouts_config", "shoal_timeouts_config_"),
     ("config", "shoal_config_"),
-    ("engine", "shoal_engine_"),
-    ("node", "shoal_node_"),
-    ("coordinate", "shoal_coordinate_"),
+    ("engine", "shoal_engine_new"),
+    ("engine_jobs", "shoal_engine_job_"),
+    ("node", "shoal_node_start"),
+    ("node_jobs", "shoal_node_job_"),
+    ("coordinate", "shoal_coordinate_new"),
+    ("router_config", "shoal_router_config_"),
+    ("candidate", "shoal_candidate_init"),
+    ("router", "shoal_router_new"),
+    ("timeouts", "shoal_timeouts_new"),
+    ("gate_timeouts", "shoal_gate_timeouts_new"),
 ];
 const COLUMNS: usize = 100;
-/// Only the compiler of the program knows the size of its structure.
-const CONFIG_INIT: &str = "\n/** Fills in every default. */\n\
-    #define shoal_config_init(config) \\\n  \
-    shoal_config_init_sized((config), sizeof(struct shoal_config))\n";
+/// The structures that begin with their size, which only the compiler of the program knows.
+const GROWING: [&str; 3] = ["shoal_config", "shoal_router_config", "shoal_timeouts_config"];
 
 #[test]
 fn the_header_is_up_to_date() {
@@ -70,9 +77,9 @@ fn generate() -> String {
     let mut bytes = Vec::new();
     builder.generate().expect("cbindgen reads the sources").write(&mut bytes);
     let mut header = one_line_comments(&String::from_utf8(bytes).expect("a header is text"));
-    let declaration = "shoal_status shoal_config_init(struct shoal_config *config);\n";
-    assert!(header.contains(declaration), "the macro comes after the function it hides");
-    header = header.replace(declaration, &format!("{declaration}{CONFIG_INIT}"));
+    for name in GROWING {
+        insert_init_macro(&mut header, name);
+    }
     for (file, prefix) in FILES {
         if !prefix.is_empty() {
             insert_heading(&mut header, prefix, &module_text(file));
@@ -137,6 +144,18 @@ fn one_line_comments(header: &str) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// Puts the macro that writes defaults behind the function that it hides.
+fn insert_init_macro(header: &mut String, name: &str) {
+    let declaration = format!("shoal_status {name}_init(struct {name} *config);\n");
+    let macro_text = format!(
+        "\n/** Fills in every default. */\n\
+         #define {name}_init(config) \\\n  \
+           {name}_init_sized((config), sizeof(struct {name}))\n"
+    );
+    let place = header.find(&declaration).expect("every growing structure has this function");
+    header.insert_str(place + declaration.len(), &macro_text);
 }
 
 /// Puts the text above the documentation of the first function with this prefix.

@@ -2,8 +2,8 @@
 
     python python/benchmarks/bench_node.py
 
-Prints one line per figure. Peers live in processes of their own, so that what is measured is a program
-that waits, and not the interpreter lock.
+Prints one line per figure. Peers live in processes of their own, so that what is measured is a
+program that waits, and not the interpreter lock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ import shoal
 SECRET = b"the secret of the benchmark"
 
 PEERS = """
-import sys, time, shoal
+import sys, shoal
 seed, count = sys.argv[1], int(sys.argv[2])
 thread = shoal.NodeThread()
 nodes = [
@@ -47,11 +48,20 @@ for _ in range(count):
     node.close()
 """
 
+CLOCK = """
+import os, struct, sys, time
+for _ in range(int(sys.argv[1])):
+    time.sleep(0.02)
+    os.write(1, struct.pack("q", time.monotonic_ns()))
+sys.stdin.read()
+"""
+
 IDLE = """
 import asyncio, sys, shoal
 async def main():
-    async with shoal.Node("127.0.0.1:0", secret=b"the secret of the benchmark", join=sys.argv[1:]) as n:
-        async for event in n.events():
+    secret = b"the secret of the benchmark"
+    async with shoal.Node("127.0.0.1:0", secret=secret, join=sys.argv[1:]) as node:
+        async for event in node.events():
             if isinstance(event, shoal.Joined):
                 print("ready", flush=True)
 asyncio.run(main())
@@ -140,6 +150,29 @@ def event_latencies_us(
         return runner.run(observe())
 
 
+def bare_latencies_us(count: int, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> list[float]:
+    """The same for a pipe that another process writes its clock into: what this machine and this
+    event loop take for one wake-up, without Shoal; sorted."""
+
+    async def observe() -> list[float]:
+        loop = asyncio.get_running_loop()
+        latencies: list[float] = []
+        arrived: asyncio.Future[bytes] = loop.create_future()
+        with ExitStack() as stack:
+            pipe = spawn(stack, CLOCK, str(count)).stdout
+            assert pipe is not None
+            loop.add_reader(pipe, lambda: arrived.set_result(os.read(pipe.fileno(), 8)))
+            for _ in range(count):
+                (written_ns,) = struct.unpack("q", await arrived)
+                latencies.append((time.monotonic_ns() - written_ns) / 1e3)
+                arrived = loop.create_future()
+            loop.remove_reader(pipe)
+        return sorted(latencies)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(observe())
+
+
 def idle_costs(seconds: float) -> tuple[float, float]:
     """Megabytes and per cent of a core of a process with a node in a cluster of five."""
     with ExitStack() as stack:
@@ -185,12 +218,12 @@ def main() -> None:
         for name, cost in call_costs(peers).items():
             print(f"{name:<28} {cost:10.3f} us")
     for name, factory in loops().items():
-        latencies = event_latencies_us(options.events, factory)
-        quantiles = statistics.quantiles(latencies, n=100)
-        print(
-            f"event to coroutine, {name:<8} {statistics.median(latencies):10.1f} us median, "
-            f"{quantiles[98]:.1f} us p99 of {len(latencies)}"
-        )
+        for what, measure in (("event", event_latencies_us), ("bare pipe", bare_latencies_us)):
+            latencies = measure(options.events, factory)
+            print(
+                f"{what} to coroutine, {name:<8} {statistics.median(latencies):10.1f} us median, "
+                f"{statistics.quantiles(latencies, n=100)[98]:.1f} us p99 of {len(latencies)}"
+            )
     megabytes, share = idle_costs(options.seconds)
     print(f"idle process in a cluster of 5 {megabytes:8.1f} MB, {share:.3f} % of a core")
 

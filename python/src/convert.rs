@@ -1,16 +1,18 @@
-//! How arguments and results cross the border: addresses, roles, states, names and secrets.
+//! How arguments and results cross the border: addresses, datacenters, durations, bytes and secrets.
 //!
 //! Each has a small type of its own that Python reads as a `str` (or an enum that is one), so that
 //! the classes of [`values`](crate::values) and [`events`](crate::events) keep the engine's compact form
 //! and make Python objects only of the fields that a program looks at.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, IntoPyObject};
 use shoal_core::coordinate::DIMENSIONS;
-use shoal_core::{Address, DatacenterName, MemberState, Role, Secret};
+use shoal_core::{Address, DatacenterName, Duration, Secret};
 
 use crate::errors::Failure;
 
@@ -57,76 +59,6 @@ impl FromPyObject<'_, '_> for AddressText {
     }
 }
 
-/// A role: the enum `shoal.Role`, or its name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct RoleName(pub Role);
-
-impl<'py> IntoPyObject<'py> for RoleName {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        static MEMBERS: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
-        let names = || Role::ALL.iter().map(|role| role.name());
-        let position = Role::ALL.iter().position(|role| *role == self.0);
-        enum_member(py, &MEMBERS, "Role", names, position.expect("every role is listed"))
-    }
-}
-
-impl FromPyObject<'_, '_> for RoleName {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<RoleName> {
-        let text = text(value, "a role")?;
-        let role = text.parse().map_err(|error| Failure::Config(format!("{error}")))?;
-        Ok(RoleName(role))
-    }
-}
-
-/// A member's state: the enum `shoal.MemberState`, or its name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct StateName(pub MemberState);
-
-impl<'py> IntoPyObject<'py> for StateName {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        static MEMBERS: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
-        let names = || MemberState::ALL.iter().map(|state| state.name());
-        let position = MemberState::ALL.iter().position(|state| *state == self.0);
-        enum_member(py, &MEMBERS, "MemberState", names, position.expect("every state is listed"))
-    }
-}
-
-impl FromPyObject<'_, '_> for StateName {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<StateName> {
-        let text = text(value, "a member state")?;
-        let found = MemberState::ALL.into_iter().find(|state| state.name() == text);
-        let unknown = || Failure::Config(format!("unknown member state {text:?}"));
-        Ok(StateName(found.ok_or_else(unknown)?))
-    }
-}
-
-/// A member of a Python enum by its position in the Rust one.
-fn enum_member<'py, N: Iterator<Item = &'static str>>(
-    py: Python<'py>,
-    members: &PyOnceLock<Vec<Py<PyAny>>>,
-    class: &str,
-    names: impl Fn() -> N,
-    position: usize,
-) -> PyResult<Bound<'py, PyAny>> {
-    let members = members.get_or_try_init(py, || {
-        let class = py.import("shoal._enums")?.getattr(class)?;
-        names().map(|name| Ok(class.call1((name,))?.unbind())).collect::<PyResult<_>>()
-    })?;
-    Ok(members[position].bind(py).clone())
-}
-
 /// A datacenter's name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct DatacenterText(pub DatacenterName);
@@ -166,9 +98,45 @@ fn text(value: Borrowed<'_, '_, PyAny>, what: &str) -> PyResult<String> {
     Ok(text.to_cow()?.into_owned())
 }
 
+/// Bytes of a host, which the engine never looks into.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Payload(pub Bytes);
+
+impl<'py> IntoPyObject<'py> for Payload {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(PyBytes::new(py, &self.0))
+    }
+}
+
+impl FromPyObject<'_, '_> for Payload {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Payload> {
+        let Ok(bytes) = value.extract::<Cow<'_, [u8]>>() else {
+            let class = value.get_type().name()?.to_string();
+            return Err(PyTypeError::new_err(format!("expected bytes, not {class}")));
+        };
+        Ok(Payload(Bytes::copy_from_slice(&bytes)))
+    }
+}
+
 /// A number of nanoseconds, a seed, a generation: whatever needs 64 bits and no sign.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Whole(pub u64);
+
+impl<'py> IntoPyObject<'py> for Whole {
+    type Target = PyInt;
+    type Output = Bound<'py, PyInt>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        self.0.into_pyobject(py)
+    }
+}
 
 impl FromPyObject<'_, '_> for Whole {
     type Error = PyErr;
@@ -181,6 +149,32 @@ impl FromPyObject<'_, '_> for Whole {
             let range = "expected a whole number from 0 to 2**64 - 1";
             Failure::Config(format!("{} is out of range, {range}", &*value)).into()
         })
+    }
+}
+
+/// A span of time, in Python a number of seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Seconds(pub Duration);
+
+impl<'py> IntoPyObject<'py> for Seconds {
+    type Target = PyFloat;
+    type Output = Bound<'py, PyFloat>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(PyFloat::new(py, self.0.as_secs_f64()))
+    }
+}
+
+impl FromPyObject<'_, '_> for Seconds {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Seconds> {
+        let seconds: f64 = value.extract()?;
+        let refused = |_| {
+            Failure::Config(format!("{seconds} is no span of time; expected seconds of 0 or more"))
+        };
+        Ok(Seconds(Duration::try_from_secs_f64(seconds).map_err(refused)?))
     }
 }
 

@@ -10,12 +10,19 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use shoal_core::config::DATAGRAM_SIZE_MAX;
-use shoal_core::{Address, Generation, Instant};
+use shoal_core::engine::JobStanding;
+use shoal_core::jobs::{FenceToken, GateJobStart, JobOutcome, LeaderChange};
+use shoal_core::{Address, Generation, Instant, Role};
 
 use crate::config::engine_config;
-use crate::convert::{AddressText, DatacenterText, RoleName, Secrets, Whole};
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds, Secrets, Whole};
 use crate::errors::Failure;
 use crate::events::event_object;
+use crate::ids::{JobArgument, WorkerArgument};
+use crate::jobs::values::{
+    JobSnapshot, WorkflowCounts, datacenter_targets, extension_object, extension_request, job_start,
+};
+use crate::names::Name;
 use crate::stats::stats_dict;
 use crate::values::{Coordinate, Member, Rtt};
 
@@ -48,7 +55,7 @@ impl Engine {
     /// `generation` says which run of the program this is, and must be larger at every restart.
     #[new]
     #[pyo3(signature = (
-        advertise, *, secret, seed, generation, now_ns, role=RoleName(shoal_core::Role::Manager),
+        advertise, *, secret, seed, generation, now_ns, role=Name(Role::Manager),
         datacenter=DatacenterText::unnamed(), config=None
     ), text_signature = "(advertise, *, secret, seed, generation, now_ns, role='manager', \
         datacenter='default', config=None)")]
@@ -59,7 +66,7 @@ impl Engine {
         seed: Whole,
         generation: Whole,
         now_ns: Whole,
-        role: RoleName,
+        role: Name<Role>,
         datacenter: DatacenterText,
         config: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Engine> {
@@ -130,6 +137,183 @@ impl Engine {
         Ok(left.map_err(Failure::from)?)
     }
 
+    /// Attaches bytes to this node that every member comes to hold.
+    fn set_state(&self, py: Python<'_>, now_ns: Whole, state: Payload) -> PyResult<()> {
+        let set = self.drained(py)?.engine.set_state(Instant::from_nanos(now_ns.0), state.0);
+        Ok(set.map_err(Failure::from)?)
+    }
+
+    /// The state of the member at an address, as far as it has come here.
+    fn state_of(&self, py: Python<'_>, address: AddressText) -> PyResult<Option<Payload>> {
+        Ok(self.state(py)?.engine.state(address.0).cloned().map(Payload))
+    }
+
+    /// Sends bytes to every member once, without an answer.
+    fn broadcast(&self, py: Python<'_>, now_ns: Whole, payload: Payload) -> PyResult<()> {
+        let sent = self.drained(py)?.engine.broadcast(Instant::from_nanos(now_ns.0), payload.0);
+        Ok(sent.map_err(Failure::from)?)
+    }
+
+    /// Begins to lead a job on this manager. Returns whether it is new.
+    #[pyo3(signature = (now_ns, job, timeout_seconds, *, gate=None, datacenter_count=0, fence=1))]
+    #[allow(clippy::too_many_arguments, reason = "all but three are keywords in Python")]
+    fn job_started(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+        timeout_seconds: Seconds,
+        gate: Option<AddressText>,
+        datacenter_count: u16,
+        fence: u64,
+    ) -> PyResult<bool> {
+        let start = job_start(&job, timeout_seconds, gate, datacenter_count, fence);
+        let started = self.drained(py)?.engine.job_started(Instant::from_nanos(now_ns.0), &start);
+        Ok(started.map_err(Failure::from)?)
+    }
+
+    /// Notes that a job made progress. Returns whether it is running here.
+    #[pyo3(signature = (now_ns, job, workflows=None))]
+    fn job_progress(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+        workflows: Option<WorkflowCounts>,
+    ) -> PyResult<bool> {
+        let workflows = workflows.map(|workflows| workflows.core());
+        let now = Instant::from_nanos(now_ns.0);
+        let noted = self.drained(py)?.engine.job_progress(now, job.0, workflows);
+        Ok(noted.map_err(Failure::from)?)
+    }
+
+    /// Ends a job: on a manager its run in this datacenter, on a gate the watch over all of them. Returns
+    /// whether it was running here.
+    #[pyo3(signature = (now_ns, job, outcome=Name(JobOutcome::Completed)),
+        text_signature = "($self, now_ns, job, outcome='completed')")]
+    fn job_finished(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+        outcome: Name<JobOutcome>,
+    ) -> PyResult<bool> {
+        let now = Instant::from_nanos(now_ns.0);
+        let ended = self.drained(py)?.engine.job_finished(now, job.0, outcome.0);
+        Ok(ended.map_err(Failure::from)?)
+    }
+
+    /// Negotiates an extension with a worker of a job: an `ExtensionGrant` or an `ExtensionDenial`.
+    #[pyo3(signature = (
+        now_ns, job, worker, progress, *, completed_items=None, is_suspect=false
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "all but four are keywords in Python")]
+    fn worker_extension<'py>(
+        &self,
+        py: Python<'py>,
+        now_ns: Whole,
+        job: JobArgument,
+        worker: WorkerArgument,
+        progress: f64,
+        completed_items: Option<u64>,
+        is_suspect: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let request = extension_request(progress, completed_items, is_suspect);
+        let now = Instant::from_nanos(now_ns.0);
+        let answer = self.drained(py)?.engine.worker_extension(now, job.0, worker.0, &request);
+        extension_object(py, answer)
+    }
+
+    /// Takes over the lead of a job from what was replicated here. Returns whether anything changed.
+    #[pyo3(signature = (now_ns, snapshot, term=0))]
+    fn job_taken_over(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        snapshot: &JobSnapshot,
+        term: u64,
+    ) -> PyResult<bool> {
+        let (now, snapshot) = (Instant::from_nanos(now_ns.0), snapshot.core());
+        let change = LeaderChange::Gained { snapshot, term: FenceToken(term) };
+        let changed = self.drained(py)?.engine.leader_changed(now, snapshot.job, &change);
+        Ok(changed.map_err(Failure::from)?)
+    }
+
+    /// Gives up the lead of a job: it is forgotten without a word. Returns whether anything changed.
+    fn job_given_up(&self, py: Python<'_>, now_ns: Whole, job: JobArgument) -> PyResult<bool> {
+        let now = Instant::from_nanos(now_ns.0);
+        let changed = self.drained(py)?.engine.leader_changed(now, job.0, &LeaderChange::Lost);
+        Ok(changed.map_err(Failure::from)?)
+    }
+
+    /// What a new leader of this job would need to go on; `None` when it is not led here.
+    fn job_snapshot(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+    ) -> PyResult<Option<JobSnapshot>> {
+        let now = Instant::from_nanos(now_ns.0);
+        Ok(self.state(py)?.engine.job_snapshot(now, job.0).map(JobSnapshot::from))
+    }
+
+    /// Begins to watch a job on this gate, in these datacenters: names, or a dict from names to the managers
+    /// that accepted it. Returns whether it is new.
+    fn gate_job_started(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+        timeout_seconds: Seconds,
+        datacenters: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let targets = datacenter_targets(datacenters)?;
+        let start = GateJobStart { job: job.0, timeout: timeout_seconds.0, datacenters: &targets };
+        let now = Instant::from_nanos(now_ns.0);
+        Ok(self.drained(py)?.engine.gate_job_started(now, &start).map_err(Failure::from)?)
+    }
+
+    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time, `JobMemberDead`
+    /// follows. Returns whether the accusation is news.
+    fn accuse_for_job(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        job: JobArgument,
+        member: AddressText,
+        accuser: AddressText,
+    ) -> PyResult<bool> {
+        let now = Instant::from_nanos(now_ns.0);
+        let accused = self.drained(py)?.engine.accuse_for_job(now, job.0, member.0, accuser.0);
+        Ok(accused.map_err(Failure::from)?)
+    }
+
+    /// Somebody says that a member serves a job after all. Returns whether it had been accused.
+    fn vouch_for_job(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        member: AddressText,
+    ) -> PyResult<bool> {
+        Ok(self.state(py)?.engine.vouch_for_job(job.0, member.0))
+    }
+
+    /// Forgets all accusations of a job that is over.
+    fn forget_job(&self, py: Python<'_>, job: JobArgument) -> PyResult<()> {
+        self.state(py)?.engine.forget_job(job.0);
+        Ok(())
+    }
+
+    /// What a member is to a job.
+    fn job_standing(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        member: AddressText,
+    ) -> PyResult<Name<JobStanding>> {
+        Ok(Name(self.state(py)?.engine.job_standing(job.0, member.0)))
+    }
+
     /// Seals with the first of these secrets from now on and opens with any of them.
     fn set_secrets(&self, py: Python<'_>, secret: Secrets) -> PyResult<()> {
         Ok(self.state(py)?.engine.set_secrets(secret.0).map_err(Failure::from)?)
@@ -180,8 +364,7 @@ impl Engine {
 
 impl Engine {
     fn state(&self, py: Python<'_>) -> Result<MutexGuard<'_, State>, Failure> {
-        let broken = "the engine failed a check of its own and cannot go on; please report it";
-        self.state.lock_py_attached(py).map_err(|_| Failure::Lifecycle(broken))
+        self.state.lock_py_attached(py).map_err(|_| Failure::broken())
     }
 
     /// The state when the next input may come.

@@ -32,8 +32,18 @@ pub(crate) enum Failure {
 /// A node that is not started, in words.
 pub(crate) const NODE_NOT_STARTED: &str =
     "the node is not started; use `async with`, `with` or start()";
+/// A node whose thread ended by a defect, in words.
+pub(crate) const NODE_STOPPED: &str =
+    "the node's thread has ended; standard error says why, please report it; make a new node";
 /// A closed node, in words.
 pub(crate) const NODE_CLOSED: &str = "the node is closed; make a new one";
+
+impl Failure {
+    /// An object that failed a check of its own in an earlier call.
+    pub(crate) fn broken() -> Failure {
+        Failure::Lifecycle("an earlier call failed a check of its own; please report it")
+    }
+}
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
@@ -51,7 +61,7 @@ impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Failure {
         match error {
             NodeError::Refused(refusal) => refusal.into(),
-            _ => Failure::Closed("the node has stopped; make a new one"),
+            _ => Failure::Closed(NODE_STOPPED),
         }
     }
 }

@@ -3,8 +3,12 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use shoal_core::{MemberState, Role};
 
-use crate::convert::{AddressText, DatacenterText, RoleName, StateName};
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
+use crate::ids::JobId;
+use crate::jobs::values::job_event_object;
+use crate::names::Name;
 use crate::values::value_class;
 
 value_class! {
@@ -13,9 +17,9 @@ value_class! {
         /// Where the member is reached, `"ip:port"`.
         address: AddressText,
         /// What it is now.
-        state: StateName,
+        state: Name<MemberState>,
         /// What it does.
-        role: RoleName,
+        role: Name<Role>,
         /// Where it runs.
         datacenter: DatacenterText,
         /// Which run of its program: later runs have larger numbers.
@@ -58,6 +62,53 @@ value_class! {
 }
 
 value_class! {
+    /// A member changed the state that its program attaches to it.
+    StateChanged {
+        /// The member, `"ip:port"`.
+        address: AddressText,
+        /// Its new state, whole.
+        state: Payload,
+        /// When it was complete here, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A member sent bytes to everybody. Each broadcast is delivered once; order is not kept.
+    Broadcast {
+        /// The member, `"ip:port"`.
+        source: AddressText,
+        /// Its bytes.
+        payload: Payload,
+        /// When they came, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A member does not serve a job, although its machine may be well.
+    JobMemberDead {
+        /// The job.
+        job: JobId,
+        /// The member that the job should do without, `"ip:port"`.
+        address: AddressText,
+        /// When, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// The node was not run for so long that what it waited for proves nothing: it begins its
+    /// observations anew.
+    Stalled {
+        /// By how much it missed its deadline, in seconds.
+        lasted_seconds: Seconds,
+        /// When it noticed, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
     /// The goodbye has been sent. It is the last event of a node.
     Left {
         /// When, on the clock of `time.monotonic_ns()`.
@@ -87,25 +138,42 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
     match event {
         Event::Member(member) => MemberEvent {
             address: AddressText(member.address),
-            state: StateName(member.state),
-            role: RoleName(member.role),
+            state: Name(member.state),
+            role: Name(member.role),
             datacenter: DatacenterText(member.datacenter),
             generation: member.generation.0,
             incarnation: member.incarnation.0,
             at_ns: member.at.as_nanos(),
         }
         .into_bound_py_any(py),
-        Event::Joined { seed, at } => {
+        Event::Joined { seed, at, .. } => {
             Joined { seed: AddressText(seed), at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::JoinDelayed { attempts, at } => {
+        Event::JoinDelayed { attempts, at, .. } => {
             JoinDelayed { attempts, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::Refuted { incarnation, at } => {
+        Event::State { address, state, at, .. } => {
+            let (address, state) = (AddressText(address), Payload(state));
+            StateChanged { address, state, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Broadcast { source, payload, at, .. } => {
+            let (source, payload) = (AddressText(source), Payload(payload));
+            Broadcast { source, payload, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Stalled { lasted, at, .. } => {
+            let lasted_seconds = Seconds(lasted);
+            Stalled { lasted_seconds, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::JobMemberDead { job, address, at, .. } => {
+            let (job, address) = (JobId(job), AddressText(address));
+            JobMemberDead { job, address, at_ns: at.as_nanos() }.into_bound_py_any(py)
+        }
+        Event::Job(event) => job_event_object(py, event),
+        Event::Refuted { incarnation, at, .. } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
-        Event::Left { at } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
-        Event::Overflow { lost } => Overflow { lost }.into_bound_py_any(py),
+        Event::Left { at, .. } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
+        Event::Overflow { lost, .. } => Overflow { lost }.into_bound_py_any(py),
         other => OtherEvent { text: format!("{other:?}") }.into_bound_py_any(py),
     }
 }

@@ -5,13 +5,19 @@
 //! imports from here and adds what is Python's own. Every class is frozen and guards its state itself,
 //! so that the module needs no global interpreter lock.
 
+mod clock;
 mod config;
 mod convert;
+mod coordinates;
 mod engine;
 mod errors;
 mod events;
 mod fork;
+mod ids;
+mod jobs;
+mod names;
 mod node;
+mod routing;
 mod stats;
 mod values;
 
@@ -21,15 +27,44 @@ mod _native {
     #[pymodule_export]
     use crate::config::{check_config, config_defaults};
     #[pymodule_export]
+    use crate::coordinates::{CoordinateSnapshot, CoordinateTracker};
+    #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
-    use crate::events::{JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow, Refuted};
+    use crate::events::{
+        Broadcast, JobMemberDead, JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow,
+        Refuted, Stalled, StateChanged,
+    };
     #[pymodule_export]
     use crate::fork::after_fork_in_child;
     #[pymodule_export]
+    use crate::ids::{JobId, WorkerId, WorkflowId};
+    #[pymodule_export]
+    use crate::jobs::values::{
+        ExtensionDenial, ExtensionGrant, JobGlobalTimeout, JobSnapshot, JobStatusCorrection,
+        JobStuck, JobSuperseded, JobTimedOut, WorkerOverdue, WorkflowCounts, WorkflowEvent,
+        WorkflowTransition,
+    };
+    #[pymodule_export]
+    use crate::jobs::{GateJobTimeouts, JobTimeouts, WorkflowStateMachine};
+    #[pymodule_export]
+    use crate::names::enum_names;
+    #[pymodule_export]
     use crate::node::{Node, NodeThread};
     #[pymodule_export]
+    use crate::routing::values::{
+        Choice, DatacenterCandidate, ExcludedDatacenter, ExcludedManager, ManagerCandidate,
+        RankedDatacenter, RankedManager, RoutingDecision, RoutingScore,
+    };
+    #[pymodule_export]
+    use crate::routing::{Candidates, Router, classify_datacenter};
+    #[pymodule_export]
     use crate::values::{Coordinate, Member, Rtt};
+
+    #[pymodule_init]
+    fn start(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::clock::start(module.py())
+    }
 
     /// The version of the package.
     #[pymodule_export]

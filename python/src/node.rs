@@ -9,16 +9,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use shoal_core::io::{BackendChoice, NodeOptions};
-use shoal_core::{Address, io};
+use shoal_core::jobs::{FenceToken, JobOutcome, LeaderChange};
+use shoal_core::{Address, Role, io};
 
 use crate::config::engine_config;
-use crate::convert::{AddressText, DatacenterText, RoleName, Secrets, Whole};
-use crate::errors::{Failure, NODE_CLOSED, NODE_NOT_STARTED};
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds, Secrets, Whole};
+use crate::errors::{Failure, NODE_CLOSED, NODE_NOT_STARTED, NODE_STOPPED};
 use crate::events::event_object;
 use crate::fork::Process;
+use crate::ids::{JobArgument, WorkerArgument};
+use crate::jobs::values::{
+    JobSnapshot, WorkflowCounts, datacenter_targets, extension_object, extension_request, job_start,
+};
+use crate::names::Name;
 use crate::stats::{open_metrics, stats_dict};
 use crate::values::{Coordinate, Member, Rtt};
 
@@ -140,6 +147,8 @@ pub(crate) struct Node {
     life: Mutex<Life>,
     /// Known since the start, and after the end as well.
     identity: OnceLock<Identity>,
+    /// What this node attaches to itself. The mirror would tell it a few milliseconds late.
+    own_state: Mutex<Bytes>,
     /// The last event was handed out: none will follow.
     has_left: AtomicBool,
     process: Process,
@@ -163,7 +172,7 @@ impl Node {
     fn new(
         bind: AddressText,
         secret: Secrets,
-        role: RoleName,
+        role: Name<Role>,
         datacenter: DatacenterText,
         config: Option<&Bound<'_, PyAny>>,
         advertise: Option<AddressText>,
@@ -187,7 +196,8 @@ impl Node {
         let options = NodeOptions { bind, config, join: Vec::new(), backend, cpu, seed };
         let (life, process) = (Mutex::new(Life::Made), Process::current());
         let (identity, has_left) = (OnceLock::new(), AtomicBool::new(false));
-        Ok(Node { options, thread, life, identity, has_left, process })
+        let own_state = Mutex::new(Bytes::new());
+        Ok(Node { options, thread, life, identity, own_state, has_left, process })
     }
 
     /// Starts the node, which joins through these addresses.
@@ -262,8 +272,14 @@ impl Node {
 
     /// Whether the node is started, not closed, and of this process.
     #[getter]
-    fn is_running(&self) -> bool {
+    fn is_open(&self) -> bool {
         !self.process.is_foreign() && matches!(*lock(&self.life), Life::Running(_))
+    }
+
+    /// Whether it is open and its thread lives.
+    #[getter]
+    fn is_running(&self) -> bool {
+        self.running().is_ok_and(|node| node.is_running())
     }
 
     /// Whether `Left` was among the events handed out: none will follow.
@@ -330,6 +346,111 @@ impl Node {
         Ok(py.detach(|| node.join(&seeds)).map_err(Failure::from)?)
     }
 
+    #[getter]
+    fn own_state(&self) -> PyResult<Payload> {
+        self.running()?;
+        Ok(Payload(lock(&self.own_state).clone()))
+    }
+
+    fn set_state(&self, py: Python<'_>, state: Payload) -> PyResult<()> {
+        let (node, state) = (self.running()?, state.0);
+        let told = state.clone();
+        py.detach(|| node.set_state(told)).map_err(Failure::from)?;
+        *lock(&self.own_state) = state;
+        Ok(())
+    }
+
+    fn state(&self, address: AddressText) -> PyResult<Option<Payload>> {
+        Ok(self.running()?.state(address.0).map(Payload))
+    }
+
+    fn broadcast(&self, py: Python<'_>, payload: Payload) -> PyResult<()> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.broadcast(payload.0)).map_err(Failure::from)?)
+    }
+
+    #[pyo3(signature = (job, timeout_seconds, gate, datacenter_count, fence))]
+    fn job_started(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        timeout_seconds: Seconds,
+        gate: Option<AddressText>,
+        datacenter_count: u16,
+        fence: u64,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let start = job_start(&job, timeout_seconds, gate, datacenter_count, fence);
+        Ok(py.detach(|| node.job_started(start)).map_err(Failure::from)?)
+    }
+
+    fn job_progress(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        workflows: Option<WorkflowCounts>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let workflows = workflows.map(|workflows| workflows.core());
+        Ok(py.detach(|| node.job_progress(job.0, workflows)).map_err(Failure::from)?)
+    }
+
+    fn job_finished(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        outcome: Name<JobOutcome>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.job_finished(job.0, outcome.0)).map_err(Failure::from)?)
+    }
+
+    fn worker_extension<'py>(
+        &self,
+        py: Python<'py>,
+        job: JobArgument,
+        worker: WorkerArgument,
+        progress: f64,
+        completed_items: Option<u64>,
+        is_suspect: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let node = self.running()?;
+        let request = extension_request(progress, completed_items, is_suspect);
+        let answer = py.detach(|| node.worker_extension(job.0, worker.0, request));
+        extension_object(py, answer.map_err(Failure::from)?)
+    }
+
+    fn job_taken_over(&self, py: Python<'_>, snapshot: &JobSnapshot, term: u64) -> PyResult<bool> {
+        let (node, snapshot) = (self.running()?, snapshot.core());
+        let change = LeaderChange::Gained { snapshot, term: FenceToken(term) };
+        Ok(py.detach(|| node.leader_changed(snapshot.job, change)).map_err(Failure::from)?)
+    }
+
+    fn job_given_up(&self, py: Python<'_>, job: JobArgument) -> PyResult<bool> {
+        let node = self.running()?;
+        let given_up = py.detach(|| node.leader_changed(job.0, LeaderChange::Lost));
+        Ok(given_up.map_err(Failure::from)?)
+    }
+
+    fn job_snapshot(&self, py: Python<'_>, job: JobArgument) -> PyResult<Option<JobSnapshot>> {
+        let node = self.running()?;
+        let snapshot = py.detach(|| node.job_snapshot(job.0)).map_err(Failure::from)?;
+        Ok(snapshot.map(JobSnapshot::from))
+    }
+
+    fn gate_job_started(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        timeout_seconds: Seconds,
+        datacenters: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let targets = datacenter_targets(datacenters)?;
+        let started = py.detach(|| node.gate_job_started(job.0, timeout_seconds.0, targets));
+        Ok(started.map_err(Failure::from)?)
+    }
+
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
         let node = self.running()?;
         Ok(py.detach(|| node.leave()).map_err(Failure::from)?)
@@ -346,12 +467,18 @@ impl Node {
     }
 
     /// At most `limit` events that wait, oldest first.
+    ///
+    /// Raises `ClosedError` when there are none and none will come, because the thread has ended.
     fn poll_events<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
         let node = self.running()?;
         let events = PyList::empty(py);
+        let was_running = node.is_running();
         while events.len() < limit {
             let Some(event) = node.poll_event() else { break };
             events.append(self.hand_out(py, event)?)?;
+        }
+        if events.is_empty() && !was_running {
+            return Err(Failure::Closed(NODE_STOPPED).into());
         }
         Ok(events)
     }
@@ -368,10 +495,14 @@ impl Node {
             let node = self.running()?;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let step = left.unwrap_or(WAIT_STEP).min(WAIT_STEP);
+            let was_running = node.is_running();
             let event = py.detach(|| node.wait_event(step));
             drop(node);
             if let Some(event) = event {
                 return self.hand_out(py, event).map(Some);
+            }
+            if !was_running {
+                return Err(Failure::Closed(NODE_STOPPED).into());
             }
             if left.is_some_and(|left| left <= step) {
                 return Ok(None);

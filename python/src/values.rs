@@ -5,9 +5,11 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use shoal_core::{MemberState, Role};
 
-use crate::convert::{AddressText, DatacenterText, RoleName, StateName, Vector};
+use crate::convert::{AddressText, DatacenterText, Vector};
 use crate::errors::Failure;
+use crate::names::Name;
 
 /// Declares a value class once: its fields, constructor, comparison, hash, text and pickled form.
 macro_rules! value_class {
@@ -16,6 +18,7 @@ macro_rules! value_class {
         $name:ident {
             $($(#[$field_meta:meta])* $field:ident: $type:ty,)*
         }
+        $(signature ($($signature:tt)*) $text:literal;)?
         $(checked by $check:expr;)?
         $(methods { $($method:item)* })?
     ) => {
@@ -29,6 +32,7 @@ macro_rules! value_class {
         #[pymethods]
         impl $name {
             #[new]
+            $(#[pyo3(signature = ($($signature)*), text_signature = $text)])?
             #[allow(clippy::too_many_arguments, reason = "one for each field")]
             fn new($($field: $type),*) -> PyResult<$name> {
                 let value = $name { $($field),* };
@@ -94,6 +98,12 @@ value_class! {
     }
 }
 
+impl Rtt {
+    pub(crate) fn core(&self) -> shoal_core::Rtt {
+        shoal_core::Rtt { ms: self.ms, upper_ms: self.upper_ms, quality: self.quality }
+    }
+}
+
 impl From<shoal_core::Rtt> for Rtt {
     fn from(rtt: shoal_core::Rtt) -> Rtt {
         Rtt { ms: rtt.ms, upper_ms: rtt.upper_ms, quality: rtt.quality }
@@ -110,6 +120,7 @@ value_class! {
         /// A correction of the prediction; within 10 of zero.
         adjustment: f64,
         /// How wrong predictions from here are, relative to the round trip; above 0, up to 1.5.
+        /// In seconds and up to 10 where the coordinate comes from hyperscale's own arithmetic.
         error: f64,
     }
     checked by Coordinate::check;
@@ -122,15 +133,19 @@ value_class! {
 }
 
 impl Coordinate {
-    fn core(&self) -> shoal_core::Coordinate {
+    pub(crate) fn core(&self) -> shoal_core::Coordinate {
         let Coordinate { vector: Vector(vector), height, adjustment, error } = *self;
         shoal_core::Coordinate { vector, height, adjustment, error }
     }
 
     fn check(&self) -> PyResult<()> {
         let message = "a coordinate needs finite components within 10 s of zero, a height of 0 to \
-                       10 s, an adjustment within 10 s of zero and an error above 0, up to 1.5";
-        let is_valid = self.core().is_valid();
+                       10 s, an adjustment within 10 s of zero and an error above 0, up to 10";
+        // A tracker with the native profile asks for less error than one that counts it in seconds.
+        let error_max = shoal_core::coordinate::hyperscale::ERROR_SECONDS_MAX;
+        let is_error_valid = self.error > 0.0 && self.error <= error_max;
+        let is_valid = shoal_core::Coordinate { error: 1.0, ..self.core() }.is_valid();
+        let is_valid = is_error_valid && is_valid;
         if is_valid { Ok(()) } else { Err(Failure::Config(message.to_owned()).into()) }
     }
 }
@@ -148,9 +163,9 @@ value_class! {
         /// Where it is reached, `"ip:port"`.
         address: AddressText,
         /// Where it stands in its life.
-        state: StateName,
+        state: Name<MemberState>,
         /// What it does.
-        role: RoleName,
+        role: Name<Role>,
         /// Where it runs.
         datacenter: DatacenterText,
         /// Which run of its program: later runs have larger numbers.
@@ -170,8 +185,8 @@ impl From<shoal_core::Member> for Member {
     fn from(member: shoal_core::Member) -> Member {
         Member {
             address: AddressText(member.address),
-            state: StateName(member.state),
-            role: RoleName(member.role),
+            state: Name(member.state),
+            role: Name(member.role),
             datacenter: DatacenterText(member.datacenter),
             generation: member.generation.0,
             incarnation: member.incarnation.0,

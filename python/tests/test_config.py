@@ -11,23 +11,41 @@ import pytest
 import shoal
 from shoal import _native
 
-ENGINE_SOURCE = Path(__file__).parents[2] / "core" / "src" / "config.rs"
+ENGINE = Path(__file__).parents[2] / "core" / "src"
 # What identifies a node is an argument of its own.
 ARGUMENTS = ["advertise", "generation", "role", "datacenter", "secrets"]
+GROUPS = [
+    (shoal.Config, ENGINE / "config.rs"),
+    (shoal.JobsConfig, ENGINE / "jobs" / "config.rs"),
+    (shoal.ExtensionConfig, ENGINE / "jobs" / "config.rs"),
+    (shoal.VivaldiConfig, ENGINE / "coordinate" / "config.rs"),
+    (shoal.HyperscaleConfig, ENGINE / "coordinate" / "hyperscale.rs"),
+    (shoal.FilterConfig, ENGINE / "routing" / "filter.rs"),
+    (shoal.ScoringConfig, ENGINE / "routing" / "scoring.rs"),
+    (shoal.BootstrapConfig, ENGINE / "routing" / "bootstrap.rs"),
+    (shoal.HysteresisConfig, ENGINE / "routing" / "hysteresis.rs"),
+    (shoal.ObservedConfig, ENGINE / "routing" / "observed.rs"),
+    (shoal.RouterConfig, ENGINE / "routing" / "router.rs"),
+]
 
 
-def test_every_setting_of_the_engine_is_here_and_no_other() -> None:
-    source = ENGINE_SOURCE.read_text()
-    body = source.split("pub struct Config {")[1].split("\n}")[0]
+@pytest.mark.parametrize(("group", "source"), GROUPS)
+def test_every_setting_of_the_engine_is_here_and_no_other(group: type[Any], source: Path) -> None:
+    body = source.read_text().split(f"pub struct {group.__name__} {{")[1].split("\n}")[0]
     settings = [name for name in re.findall(r"pub (\w+):", body) if name not in ARGUMENTS]
-    assert [field.name for field in dataclasses.fields(shoal.Config)] == settings
-    assert list(_native.config_defaults()) == settings
+    assert [field.name for field in dataclasses.fields(group)] == settings
+    assert list(_native.config_defaults()[group.__name__]) == settings
 
 
-def test_defaults_are_the_engines() -> None:
-    config = shoal.Config()
-    assert config.probe_interval_ms == 500
-    assert dataclasses.asdict(config) == _native.config_defaults()
+@pytest.mark.parametrize("group", [group for group, _ in GROUPS])
+def test_defaults_are_the_engines(group: type[Any]) -> None:
+    assert dataclasses.asdict(group()) == _native.config_defaults()[group.__name__]
+
+
+def test_some_defaults() -> None:
+    assert shoal.Config().probe_interval_ms == 400
+    assert shoal.Config().jobs.stuck_after_ms == 120_000
+    assert shoal.Config().jobs.gate_rule == "any"
 
 
 def test_a_copy_with_a_change() -> None:
@@ -56,12 +74,25 @@ def test_a_copy_with_a_change() -> None:
         ("confirmation_attempts", 5, TypeError, "confirmation_attempts: "),
         ("confirmation_timeout_ms", (1, 1, 1), shoal.ConfigError, "expected 100 to"),
         ("member_capacity", 1, shoal.ConfigError, "member_capacity is 1"),
+        ("jobs", {"stuck_after_ms": 5}, TypeError, "jobs: expected settings, not dict"),
+        ("jobs", None, TypeError, "jobs: expected settings, not NoneType"),
         ("event_capacity", 15, shoal.ConfigError, "event_capacity is 15"),
     ],
 )
 def test_bad_settings(setting: str, value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         shoal.Config(**{setting: value})
+
+
+def test_bad_settings_in_groups() -> None:
+    with pytest.raises(shoal.ConfigError, match="stuck_after_ms is 5, expected 10 to 86400000"):
+        shoal.JobsConfig(stuck_after_ms=5)
+    with pytest.raises(shoal.ConfigError, match="gate_rule: unknown timeout rule"):
+        shoal.JobsConfig(gate_rule="most")
+    with pytest.raises(shoal.ConfigError, match=r"extension\.grant_min_ms is 40000"):
+        shoal.JobsConfig(extension=shoal.ExtensionConfig(grant_min_ms=40_000))
+    with pytest.raises(TypeError, match="count_max: "):
+        shoal.ExtensionConfig(count_max=1.5)  # type: ignore[arg-type]  # pyright: ignore
 
 
 def test_an_unknown_setting() -> None:

@@ -108,6 +108,25 @@ def test_a_silent_engine_is_found_dead_and_one_that_leaves_left() -> None:
     assert ("10.0.0.3", shoal.Left) in [(name, type(event)) for name, event in network.events]
 
 
+def test_state_and_broadcasts_spread() -> None:
+    network = Network(3)
+    network.run_for(5 * SECOND)
+    (address, sender), *others = network.engines.items()
+    sender.set_state(network.now, b"busy")
+    network.drain(address, sender)
+    sender.broadcast(network.now, bytearray(b"hello"))
+    network.drain(address, sender)
+    network.run_for(10 * SECOND)
+    name = f"{address[0]}:{address[1]}"
+    assert sender.state_of(name) == b"busy"
+    for (host, _), engine in others:
+        assert engine.state_of(name) == b"busy"
+        heard = [event for receiver, event in network.events if receiver == host]
+        states = [event.state for event in heard if isinstance(event, shoal.StateChanged)]
+        payloads = [event.payload for event in heard if isinstance(event, shoal.Broadcast)]
+        assert (states, payloads) == ([b"busy"], [b"hello"])
+
+
 def test_the_same_seeds_and_inputs_give_the_same_bytes() -> None:
     def run() -> tuple[list[bytes], list[tuple[str, shoal.Event]]]:
         network = Network(3)

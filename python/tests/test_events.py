@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 import shoal
 import uvloop
 from cluster import count_alive, make_node, open_descriptors, running_cluster, state_of, until
+from shoal import _native
 from shoal._events import EventBuffer
 
 
@@ -227,6 +231,36 @@ async def test_an_event_loop_and_blocking_calls_do_not_share() -> None:
                 call()
         stream.close()
         assert one.wait_event(0.0) is None
+
+
+class DeadThread:
+    """A node whose thread has ended by a defect, as the hub sees it."""
+
+    def __init__(self, native: _native.Node) -> None:
+        self._native = native
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._native, name)
+
+    def poll_events(self, limit: int) -> list[shoal.Event]:
+        """What the native node does when no event is left."""
+        raise shoal.ClosedError("the node's thread has ended")
+
+
+async def test_the_end_of_a_nodes_thread_is_no_silent_end_of_its_events() -> None:
+    async with running_cluster(1) as (one,):
+        hub: Any = one._hub  # pyright: ignore
+        hub._native = DeadThread(one._native)  # pyright: ignore
+        reading = asyncio.create_task(collect(one.events()))
+        leaving = asyncio.create_task(one.leave())
+        await asyncio.sleep(0)
+        # The thread raises its signal as its last deed.
+        os.write(hub._descriptor, (1).to_bytes(8, sys.byteorder))
+        for task in (reading, leaving):
+            with pytest.raises(shoal.ClosedError, match="thread has ended"):
+                async with asyncio.timeout(20):
+                    await task
+        one.close()
 
 
 def test_one_event_loop_at_a_time() -> None:

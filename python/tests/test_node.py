@@ -208,6 +208,57 @@ async def test_secrets_rotate_without_a_suspicion() -> None:
         assert all(node.stats()["suspicions_started"] == 0 for node in nodes)
 
 
+async def test_state_spreads() -> None:
+    async with running_cluster(2) as (one, two):
+        events = two.events()
+        assert one.state == b""
+        assert two.state_of(one.address) is None
+        for state in (b"first", bytes(5_000)):
+            one.state = state
+            assert one.state == state
+            async with asyncio.timeout(20):
+                async for event in events:
+                    if isinstance(event, shoal.StateChanged):
+                        assert (event.address, event.state) == (one.address, state)
+                        break
+            assert two.state_of(one.address) == state
+        with pytest.raises(shoal.CommandError, match="16385 bytes, at most 16384 are allowed"):
+            one.state = bytes(16_385)
+        with pytest.raises(TypeError, match="expected bytes, not str"):
+            one.state = "text"  # type: ignore[assignment]  # pyright: ignore
+        assert two.state_of("192.0.2.1:1") is None
+        assert one.state == bytes(5_000)
+
+
+async def test_broadcasts_reach_everybody_once() -> None:
+    async with running_cluster(3) as (one, *others):
+        streams = [node.events() for node in others]
+        one.broadcast(b"hello")
+        for node, stream in zip(others, streams, strict=True):
+            async with asyncio.timeout(20):
+                async for event in stream:
+                    if isinstance(event, shoal.Broadcast):
+                        assert (event.source, event.payload) == (one.address, b"hello")
+                        break
+            assert node.stats()["broadcasts_refused"] == 0
+        with pytest.raises(shoal.CommandError, match="1025 bytes, at most 1024 are allowed"):
+            one.broadcast(bytes(1_025))
+        with pytest.raises(TypeError, match="expected bytes, not int"):
+            one.broadcast(5)  # type: ignore[arg-type]  # pyright: ignore
+
+
+async def test_too_many_broadcasts_are_refused() -> None:
+    slow = shoal.Config(gossip_interval_ms=60_000)
+    async with make_node(config=slow) as one, make_node(join=[one.address], config=slow) as two:
+        await until(lambda: count_alive(one) == count_alive(two) == 2)
+        for _ in range(256):
+            one.broadcast(b"again")
+        with pytest.raises(shoal.CommandError, match="256 broadcasts are under way"):
+            one.broadcast(b"one too many")
+        two.close()
+        one.close()
+
+
 async def test_a_stranger_does_not_get_in() -> None:
     async with make_node() as one, make_node(secret=b"x" * 32, join=[one.address]) as stranger:
         async with asyncio.timeout(20):

@@ -33,6 +33,15 @@ VALUES = [
     (shoal.JoinDelayed(4, at_ns=5), "JoinDelayed(attempts=4, at_ns=5)"),
     (shoal.Refuted(4, 5), "Refuted(incarnation=4, at_ns=5)"),
     (shoal.Left(5), "Left(at_ns=5)"),
+    (
+        shoal.StateChanged("10.0.0.1:7", b"up", at_ns=5),
+        "StateChanged(address='10.0.0.1:7', state=b'up', at_ns=5)",
+    ),
+    (
+        shoal.Broadcast("10.0.0.1:7", bytearray(b"x"), 5),
+        "Broadcast(source='10.0.0.1:7', payload=b'x', at_ns=5)",
+    ),
+    (shoal.Stalled(0.5, 5), "Stalled(lasted_seconds=0.5, at_ns=5)"),
     (shoal.Overflow(5), "Overflow(lost=5)"),
     (shoal.OtherEvent("new"), "OtherEvent(text='new')"),
 ]
@@ -103,6 +112,7 @@ def test_coordinates_predict_round_trips() -> None:
         (lambda: shoal.MemberEvent("10.0.0.1:7", "alive", "gate", "a b", 1, 2, 3), ValueError),
         (lambda: shoal.Left(ANYTHING), TypeError),
         (lambda: shoal.Left(-1), OverflowError),
+        (lambda: shoal.Broadcast("10.0.0.1:7", ANYTHING, 5), TypeError),
         (lambda: shoal.Rtt(1.0, 2.0, ANYTHING), TypeError),
         (lambda: shoal.Rtt(*[1.0]), TypeError),
     ],

@@ -1,7 +1,10 @@
 //! Prints how accurate coordinates are on a matrix, at several moments, as the median over seeds.
 //!
-//! `cargo run --release -p shoal-simulator --example accuracy -- [--matrix FILE] [--cycles 20,100,1000]
-//! [--seeds 5] [--liars 0.1] [--lie far|drift|joint] [--speed MS] [--jitter J] [--spikes P] [--set NAME=VALUE]...`
+//! ```text
+//! cargo run --release -p shoal-simulator --example accuracy -- [--matrix FILE]
+//!     [--cycles 20,100,1000] [--seeds 5] [--liars 0.1] [--lie far|drift|joint] [--speed MS]
+//!     [--repent CYCLE] [--jitter J] [--spikes P] [--set NAME=VALUE]...
+//! ```
 
 use shoal_core::coordinate::VivaldiConfig;
 use shoal_simulator::accuracy::{CoordinateReport, Evaluation, Lie, Network};

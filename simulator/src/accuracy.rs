@@ -1,10 +1,10 @@
-//! How good predictions are: every node of a matrix runs a [`Tracker`], probes one random node per cycle, and
-//! in the end every pair is judged.
+//! How good predictions are: every node of a matrix runs a [`Tracker`], probes one random node per
+//! cycle, and in the end every pair is judged.
 //!
-//! A probe carries the prober's coordinate, its ack the peer's, as in the engine, and only the prober learns
-//! the round trip. Predictions are judged from the two published coordinates alone, never from
-//! what a pair measured itself, except for the one figure that says so. Some nodes may lie about where they are;
-//! then only honest pairs are judged.
+//! A probe carries the prober's coordinate, its ack the peer's, as in the engine, and only the
+//! prober learns the round trip. Predictions are judged from the two published coordinates alone,
+//! never from what a pair measured itself, except for the one figure that says so. Some nodes may
+//! lie about where they are; then only honest pairs are judged.
 
 use crate::matrix::Matrix;
 use serde::Serialize;
@@ -15,8 +15,8 @@ use shoal_core::{ConfigError, Duration, Instant};
 /// How lying nodes lie. They never lie about round trips: an ack can be delayed, not hurried.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Lie {
-    /// Each tells a fixed coordinate one second away in a direction of its own, with the best error that is
-    /// believed.
+    /// Each tells a fixed coordinate one second away in a direction of its own, with the best error
+    /// that is believed.
     #[default]
     ConstantFar,
     /// Each tells a coordinate that moves away from its honest one in a direction of its own,
@@ -80,15 +80,15 @@ pub struct CoordinateReport {
     pub p90_rel_err: f64,
     /// Median of |predicted - true|, in milliseconds.
     pub median_abs_err_ms: f64,
-    /// How many times farther than its truly nearest node the one is that a node thinks nearest, from
-    /// coordinates alone; median over the nodes.
+    /// How many times farther than its truly nearest node the one is that a node thinks nearest,
+    /// from coordinates alone; median over the nodes.
     pub nearest_stretch_median: f64,
     /// The same when a node may use the round trips that it measured itself.
     pub nearest_stretch_measured_median: f64,
     /// How often a node picks the truly nearest of ten random candidates, from coordinates alone.
     pub top1_of_10: f64,
-    /// How often a round trip is within the upper bound that a node predicts from what it last heard
-    /// of its peer.
+    /// How often a round trip is within the upper bound that a node predicts from what it last
+    /// heard of its peer.
     pub within_upper: f64,
     /// How many times the true round trip that bound is; median.
     pub upper_ratio_median: f64,

@@ -1,10 +1,10 @@
 //! Who is how far from whom: a matrix of round trips, read from a file or generated.
 //!
-//! A file is CSV: the first row holds the node names, then come as many rows of as many milliseconds. An
-//! empty field is an unknown round trip; the diagonal is ignored. [`World`] generates matrices for
-//! use without data files: cities on a sphere, hosts in them behind access links, and paths that are longer
-//! than the straight line by a factor of their own, which is what makes real networks hard to
-//! embed.
+//! A file is CSV: the first row holds the node names, then come as many rows of as many
+//! milliseconds. An empty field is an unknown round trip; the diagonal is ignored. [`World`]
+//! generates matrices for use without data files: cities on a sphere, hosts in them behind access
+//! links, and paths that are longer than the straight line by a factor of their own, which is what
+//! makes real networks hard to embed.
 
 use shoal_core::random::Random;
 use std::path::Path;
@@ -63,8 +63,8 @@ pub enum MatrixError {
     },
     /// A field is no round trip.
     #[error(
-        "line {line}, column {column}: `{field}` is no round trip in milliseconds, expected a number \
-         above 0 and up to 10000, or nothing where it is unknown"
+        "line {line}, column {column}: `{field}` is no round trip in milliseconds, expected a \
+         number above 0 and up to 10000, or nothing where it is unknown"
     )]
     Field {
         /// Where.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use shoal_core::Duration;
 
+use crate::accuracy::CoordinateReport;
+
 /// The middle and the far end of a set of values, `null` when there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
@@ -26,23 +28,6 @@ impl Percentiles {
 pub fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = (share / 100.0 * sorted.len() as f64).ceil().max(1.0) as usize;
     sorted.get(rank - 1).copied()
-}
-
-/// How well coordinates predict round trips.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CoordinateReport {
-    /// Median over all pairs of the relative error of the prediction.
-    pub median_rel_err: f64,
-    /// 90th percentile of the same.
-    pub p90_rel_err: f64,
-    /// Median of the absolute error, in ms.
-    pub median_abs_err_ms: f64,
-    /// How much farther than the nearest the node is that coordinates call the nearest; median.
-    pub nearest_stretch_median: f64,
-    /// The same when a node may also use what it measured itself.
-    pub nearest_stretch_measured_median: f64,
-    /// How often coordinates pick the nearest of ten random nodes, 0 to 1.
-    pub top1_of_10: f64,
 }
 
 /// How well jobs are routed.
@@ -89,6 +74,31 @@ pub struct Report {
     pub routing: Option<RoutingReport>,
     /// A digest of all that was sent and told; equal for equal runs.
     pub trace_hash: String,
+}
+
+impl Report {
+    /// The report of a run that only judged coordinates: no engine ran.
+    pub fn of_coordinates(
+        seed: u64,
+        nodes: u32,
+        virtual_seconds: f64,
+        coordinate: CoordinateReport,
+    ) -> Report {
+        Report {
+            seed,
+            nodes,
+            virtual_seconds,
+            datagrams: 0,
+            formed_ms: None,
+            false_positives: 0,
+            undetected: 0,
+            detect_first_ms: Percentiles::default(),
+            detect_all_ms: Percentiles::default(),
+            coordinate: Some(coordinate),
+            routing: None,
+            trace_hash: hash_text(0),
+        }
+    }
 }
 
 /// A trace hash as text, so that no reader rounds it.

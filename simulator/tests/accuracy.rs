@@ -1,5 +1,5 @@
-//! Accuracy on generated worlds. The bounds leave a quarter of room above what is reached today, so that they
-//! notice when something breaks and not when a seed changes.
+//! Accuracy on generated worlds. The bounds leave a quarter of room above what is reached today, so
+//! that they notice when something breaks and not when a seed changes.
 
 use shoal_core::coordinate::VivaldiConfig;
 use shoal_simulator::accuracy::{CoordinateReport, Evaluation, Lie, Network, evaluate};

@@ -1,5 +1,5 @@
-//! Managers and gates on a virtual network: every host has a clock of its own, every message is written
-//! to bytes and read again, and may be delayed, repeated, lost or held up by a partition.
+//! Managers and gates on a virtual network: every host has a clock of its own, every message is
+//! written to bytes and read again, and may be delayed, repeated, lost or held up by a partition.
 #![allow(dead_code)] // Each test uses the part it needs.
 
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ struct Packet {
     size: usize,
 }
 
+/// A report as a gate received it: when, under which leadership, and its number.
+pub type Heard = (Instant, FenceToken, u32);
+
 pub struct Network {
     pub now: Instant,
     pub hosts: Vec<Host>,
@@ -56,8 +59,9 @@ pub struct Network {
     pub events: Vec<(usize, Instant, JobEvent)>,
     /// Messages delivered, by kind.
     pub delivered: BTreeMap<&'static str, usize>,
-    /// When each gate got news of a job from each datacenter, since it started, with fence and number.
-    pub heard: BTreeMap<(usize, JobId, DatacenterName), Vec<(Instant, FenceToken, u32)>>,
+    /// When each gate got news of a job from each datacenter, since it started, with fence and
+    /// number.
+    pub heard: BTreeMap<(usize, JobId, DatacenterName), Vec<Heard>>,
     in_flight: BTreeMap<(Instant, u64), Packet>,
     sent: u64,
     blocked: Vec<(usize, usize)>,

@@ -1,8 +1,8 @@
 //! Every constant of the coordinate system, with its meaning, unit, range and source.
 //!
-//! The defaults were chosen on measured matrices (PlanetLab, two public clouds) and on generated ones,
-//! all with one set of values: none of them knows how large the network is, because limits and
-//! weights follow what the node itself measures.
+//! The defaults were chosen on measured matrices (PlanetLab, two public clouds) and on generated
+//! ones, all with one set of values: none of them knows how large the network is, because limits
+//! and weights follow what the node itself measures.
 
 use super::hyperscale::HyperscaleConfig;
 use crate::error::ConfigError;
@@ -26,27 +26,29 @@ pub struct VivaldiConfig {
     pub profile: Profile,
 
     /// Share of the way to rest that one relaxation goes while the node is new; `gain` to 1.
-    /// (Vivaldi: the adaptive timestep delta, section 3.3.)
+    /// (Vivaldi: the adaptive timestep delta, section 3.4.)
     pub gain_start: f64,
     /// The same once it has settled; 0.01 to 1. (Vivaldi: `c_c`.)
     pub gain: f64,
-    /// Share of its heat that the node loses with each sample, on the way from `gain_start` to `gain`;
-    /// 0.001 to 1.
+    /// Share of its heat that the node loses with each sample, on the way from `gain_start` to
+    /// `gain`; 0.001 to 1.
     pub cooling: f64,
-    /// Share of one sample in the running averages of error and scale; 0.005 to 1. (Vivaldi: `c_e`.)
+    /// Share of one sample in the running averages of error and scale; 0.005 to 1. (Vivaldi:
+    /// `c_e`.)
     pub error_gain: f64,
     /// The smallest relative error a node admits to; 0.001 to 0.5.
     pub error_min: f64,
     /// The most one spring pulls, as a multiple of the node's usual mismatch; 0.1 to 10. A spring
     /// beyond it pulls no harder, which makes the node rest at a median rather than at a mean.
     pub limit_factor: f64,
-    /// The most one spring pulls in any case, in seconds; 0.0001 to 1. Bounds what the first datagrams
-    /// do to a new node.
+    /// The most one spring pulls in any case, in seconds; 0.0001 to 1. Bounds what the first
+    /// datagrams do to a new node.
     pub limit_seconds_max: f64,
-    /// The mismatch at which a spring gives way, as a multiple of its limit; 1 to 100. Its pull then falls
-    /// with the square of the mismatch.
+    /// The mismatch at which a spring gives way, as a multiple of its limit; 1 to 100. Its pull
+    /// then falls with the square of the mismatch.
     pub cutoff_factor: f64,
-    /// How many springs are remembered, a multiple of 8; 8 to 4,096. When full the oldest makes room.
+    /// How many springs are remembered, a multiple of 8; 8 to 4,096. When full the oldest makes
+    /// room.
     pub spring_capacity: u32,
     /// The smallest height, in seconds; 0 to 0.1.
     pub height_seconds_min: f64,
@@ -71,8 +73,8 @@ pub struct VivaldiConfig {
     /// How long a coordinate is used after it was last heard, in seconds; 1 to 10,000,000. (AD-35.)
     pub coordinate_seconds_max: u32,
 
-    /// How many sigmas the upper bound of a measured round trip lies above it; 0.5 to 10. (AD-35: k.)
-    /// That of predictions begins here too and adapts until it holds for 97 samples of 100.
+    /// How many sigmas the upper bound of a measured round trip lies above it; 0.5 to 10. (AD-35:
+    /// k.) That of predictions begins here too and adapts until it holds for 97 samples of 100.
     pub sigma_count: f64,
     /// Samples from which on their number no longer lowers the quality; 1 to 1,000. (AD-35.)
     pub samples_good: u32,

@@ -1,9 +1,9 @@
 //! One round trip out of several noisy ones.
 //!
-//! A reply that waited in a queue or for a busy host says nothing about the network. The median of the
-//! last three round trips to a peer is immune to one such reply (moving percentile filter: Ledlie,
-//! Gardner and Seltzer, NSDI 2007, section 4.1; Serf uses the same). Of two the smaller counts,
-//! because delays only add.
+//! A reply that waited in a queue or for a busy host says nothing about the network. The median of
+//! the last three round trips to a peer is immune to one such reply (moving percentile filter:
+//! Ledlie, Gardner and Seltzer, NSDI 2007; Serf uses the same). Of two the smaller
+//! counts, because delays only add.
 
 /// Round trips kept per peer.
 pub const SAMPLE_COUNT: usize = 3;

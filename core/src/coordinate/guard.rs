@@ -4,15 +4,15 @@
 //!
 //! 1. *Range.* Fields that are not finite or outside their range are refused, as are round trips
 //!    that no network has, samples that come too fast and samples from before the last one.
-//! 2. *Limit.* A spring pulls with at most a fraction of the node's usual mismatch, so one datagram moves
-//!    the coordinate by no more than [`VivaldiConfig::sample_move_max`] and a minority of liars
-//!    shifts a median, not a mean.
+//! 2. *Limit.* A spring pulls with at most a fraction of the node's usual mismatch, so one datagram
+//!    moves the coordinate by no more than [`VivaldiConfig::sample_move_max`] and a minority of
+//!    liars shifts a median, not a mean.
 //! 3. *Giving way.* A spring far beyond its limit pulls ever less: a blatant lie is worth less than
 //!    a small one.
-//! 4. *Contradiction.* Seibert, Becker, Nita-Rotaru and Zage (Newton, ICDCS 2012) check coordinates against the laws
-//!    of motion: between two nodes that are at rest no force remains. A peer whose coordinate contradicts
-//!    the round trips to it again and again, by far more than this node's springs usually do, is no
-//!    longer listened to, until it has been consistent for as long.
+//! 4. *Contradiction.* Seibert and others (Newton, ICDCS 2012) check coordinates
+//!    against the laws of motion: between two nodes that are at rest no force remains. A peer whose
+//!    coordinate contradicts the round trips to it again and again, by far more than this node's
+//!    springs usually do, is no longer listened to, until it has been consistent for as long.
 
 use super::config::VivaldiConfig;
 use super::{COMPONENT_SECONDS_MAX, Coordinate, ROUND_TRIP_SECONDS_MAX, greater};
@@ -63,8 +63,8 @@ impl Refusal {
 
 /// Whether every field is finite and inside its range.
 pub(super) fn is_coordinate_valid(coordinate: &Coordinate, error_max: f64) -> bool {
-    // A NaN is in no range, so each comparison is written the way that refuses it. All are made, without
-    // branches: a valid coordinate is the usual case.
+    // A NaN is in no range, so each comparison is written the way that refuses it. All are made,
+    // without branches: a valid coordinate is the usual case.
     let limit = COMPONENT_SECONDS_MAX;
     let mut valid = true;
     for component in coordinate.vector {
@@ -88,9 +88,9 @@ pub(super) fn round_trip_seconds(round_trip: Duration) -> Result<f64, Refusal> {
 }
 
 impl VivaldiConfig {
-    /// The farthest that one sample moves a settled node, in seconds: its vector by no more than this,
-    /// and its height by no more than this, so that no estimate changes by more than twice as much.
-    /// `mismatch_seconds` and `round_trip_seconds` are the node's usual ones, as a
+    /// The farthest that one sample moves a settled node, in seconds: its vector by no more than
+    /// this, and its height by no more than this, so that no estimate changes by more than twice as
+    /// much. `mismatch_seconds` and `round_trip_seconds` are the node's usual ones, as a
     /// [`Snapshot`](super::Snapshot) has them.
     ///
     /// A new node moves by up to `2 x gain_start x limit_seconds_max`.
@@ -118,8 +118,8 @@ pub(super) struct Distrust(u8);
 impl Distrust {
     pub(super) const NONE: Distrust = Distrust(0);
 
-    /// Counts one sample. The count stops at twice the threshold, so that a peer that became honest is
-    /// heard again after as many honest samples.
+    /// Counts one sample. The count stops at twice the threshold, so that a peer that became honest
+    /// is heard again after as many honest samples.
     pub(super) fn count(&mut self, contradicts: bool, threshold: u8) {
         self.0 = if contradicts {
             (self.0 + 1).min(2 * threshold.min(100))

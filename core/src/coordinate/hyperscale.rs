@@ -1,9 +1,9 @@
 //! The coordinate arithmetic of the Python node, operation for operation.
 //!
-//! It is here to be compared with, and for clusters in which Python nodes take part. Its weaknesses are its
-//! own: the error is in seconds and never falls below 50 ms, every update shrinks the vector by
-//! one per cent, and nodes that start at the same place spread along the first dimension only.
-//! Nothing bounds a step, so peers' coordinates must have passed the [`guard`](super::guard).
+//! It is here to be compared with, and for clusters in which Python nodes take part. Its weaknesses
+//! are its own: the error is in seconds and never falls below 50 ms, every update shrinks the
+//! vector by one per cent, and nodes that start at the same place spread along the first dimension
+//! only. Nothing bounds a step, so peers' coordinates must have passed the [`guard`](super::guard).
 
 use super::config::check_ranges;
 use super::{Coordinate, DIMENSIONS};

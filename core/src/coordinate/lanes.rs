@@ -1,10 +1,10 @@
 //! Eight peers at a time.
 //!
 //! The two loops that touch many peers, prediction over the whole [`table`](super::table) and
-//! relaxation against the [`springs`](super::springs), work on blocks of eight `f32`, one per
-//! peer. Each loop is written once over an abstract row and compiled twice: over arrays, for any
-//! processor, and over the registers of AVX2. Both do the same exactly rounded operations in the same
-//! order, and nothing is fused, so their results are equal to the last bit.
+//! relaxation against the [`springs`](super::springs), work on blocks of eight `f32`, one per peer.
+//! Each loop is written once over an abstract row and compiled twice: over arrays, for any
+//! processor, and over the registers of AVX2. Both do the same exactly rounded operations in the
+//! same order, and nothing is fused, so their results are equal to the last bit.
 //!
 //! This is the only file of the module with `unsafe`: calling code built for AVX2 is sound only
 //! where the processor has it, which [`Width::detect`] finds out.
@@ -46,7 +46,8 @@ pub(crate) struct Peer {
 pub(crate) struct Origin {
     pub vector: [f32; DIMENSIONS],
     pub offset: f32,
-    /// The least share of the Euclidean distance that a prediction may be, and the least in seconds.
+    /// The least share of the Euclidean distance that a prediction may be, and the least in
+    /// seconds.
     pub euclidean_share: f32,
     pub seconds_min: f32,
 }
@@ -79,7 +80,8 @@ pub(crate) struct Pull {
     pub limit: f32,
     /// The mismatch in seconds from which on a spring gives way.
     pub cutoff: f32,
-    /// Share of its distance from the origin, per second of that distance, that the node falls back.
+    /// Share of its distance from the origin, per second of that distance, that the node falls
+    /// back.
     pub gravity: f32,
     /// Share of the way that the told place follows the inner one.
     pub publish_share: f32,
@@ -98,7 +100,8 @@ pub(crate) struct Place {
 // One register holds a row of one number per peer here and a vector of one per dimension there.
 const _: () = assert!(LANE_COUNT == DIMENSIONS);
 
-/// The bounds of a spring's weight, so that neither the nearest peer nor the farthest decides alone.
+/// The bounds of a spring's weight, so that neither the nearest peer nor the farthest decides
+/// alone.
 const WEIGHT_MIN: f32 = 0.25;
 const WEIGHT_MAX: f32 = 3.0;
 /// Below this Euclidean distance, in seconds, a direction is only noise.
@@ -142,8 +145,8 @@ impl Peer {
     }
 }
 
-/// A row of eight `f32` in whatever the processor keeps it in. Every operation is exactly rounded, so
-/// two implementations cannot differ.
+/// A row of eight `f32` in whatever the processor keeps it in. Every operation is exactly rounded,
+/// so two implementations cannot differ.
 trait Row:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
@@ -158,13 +161,13 @@ trait Row:
     fn sqrt(self) -> Self;
     /// `value` where this is above zero, zero elsewhere.
     fn if_positive(self, value: Self) -> Self;
-    /// The sums over the lanes of eight rows. The order is fixed, halves onto each other, as a wide register
-    /// folds: `((0+4)+(2+6)) + ((1+5)+(3+7))`.
+    /// The sums over the lanes of eight rows. The order is fixed, halves onto each other, as a wide
+    /// register folds: `((0+4)+(2+6)) + ((1+5)+(3+7))`.
     fn sums(rows: [Self; LANE_COUNT]) -> Lanes;
 }
 
-// The loops below are written out: closures handed to library functions are not compiled for AVX2 when
-// those are not inlined.
+// The loops below are written out: closures handed to library functions are not compiled for AVX2
+// when those are not inlined.
 
 #[inline(always)]
 fn difference<R: Row>(origin: &Origin, peers: &Block) -> [R; DIMENSIONS] {
@@ -208,8 +211,8 @@ fn predict_all_body<R: Row>(origin: &Origin, blocks: &[Block], predictions_ms: &
 
 /// Moves a node along the springs of one block and gives their mismatches. Each spring pulls or
 /// pushes along its direction in proportion to its mismatch, up to a limit, and less again when the
-/// mismatch is so large that the peer must be wrong, slow or lying. The node goes a share of the way
-/// that they pull on average, so that this is never longer than that share of the limit.
+/// mismatch is so large that the peer must be wrong, slow or lying. The node goes a share of the
+/// way that they pull on average, so that this is never longer than that share of the limit.
 #[inline(always)]
 fn relax_body<R: Row>(place: &mut Place, springs: &SpringBlock, pull: &Pull) -> Lanes {
     let origin = Origin {
@@ -503,8 +506,8 @@ impl Width {
         Width::Portable
     }
 
-    /// Fills `predictions_ms` with one prediction per peer; it is at most as long as the blocks hold
-    /// peers, and less than a block shorter.
+    /// Fills `predictions_ms` with one prediction per peer; it is at most as long as the blocks
+    /// hold peers, and less than a block shorter.
     pub(crate) fn predict_all(self, origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
         assert_eq!(predictions_ms.len().div_ceil(LANE_COUNT), blocks.len());
         match self {

@@ -1,8 +1,8 @@
 //! How far an estimate can be trusted: upper bound, quality, convergence (AD-35).
 //!
-//! A prediction's sigma is the relative error of both ends times the prediction, in milliseconds:
-//! 1 ms and 150 ms stay apart however uncertain both are. A measured round trip has the sigma of its own
-//! samples. Quality is a product of three factors, one each for the number of samples, for the
+//! A prediction's sigma is the relative error of both ends times the prediction, in milliseconds: 1
+//! ms and 150 ms stay apart however uncertain both are. A measured round trip has the sigma of its
+//! own samples. Quality is a product of three factors, one each for the number of samples, for the
 //! error and for the age, so that any of them alone can spoil it.
 
 use super::config::VivaldiConfig;

@@ -1,10 +1,10 @@
 //! The remembered samples that the node relaxes against.
 //!
-//! Plain Vivaldi uses a round trip once and forgets it. In a large cluster a node measures each peer
-//! rarely, so it pays to use a sample again: with every new one the node relaxes against the block of eight
-//! that holds it, and while it is new against one further block, in turn. A peer has at most one spring,
-//! kept up to date with its newest coordinate; the memory is dense and bounded, and when it is full
-//! the oldest spring makes room.
+//! Plain Vivaldi uses a round trip once and forgets it. In a large cluster a node measures each
+//! peer rarely, so it pays to use a sample again: with every new one the node relaxes against the
+//! block of eight that holds it, and while it is new against one further block, in turn. A peer has
+//! at most one spring, kept up to date with its newest coordinate; the memory is dense and bounded,
+//! and when it is full the oldest spring makes room.
 
 use super::lanes::{Block, LANE_COUNT, Lanes, Peer, SpringBlock};
 

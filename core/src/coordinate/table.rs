@@ -1,9 +1,9 @@
 //! What is known of every peer, by member slot.
 //!
-//! Coordinates lie in blocks of eight, one row per dimension, so that predictions to all peers sweep
-//! through memory; the rest lies in one record per slot. A slot costs 84 bytes. Coordinates are kept
-//! as `f32`, which is exact to 0.03 us for peers up to half a second from the origin. The table grows
-//! with the slots in use, by an eighth at a time, up to its capacity.
+//! Coordinates lie in blocks of eight, one row per dimension, so that predictions to all peers
+//! sweep through memory; the rest lies in one record per slot. A slot costs 84 bytes. Coordinates
+//! are kept as `f32`, which is exact to 0.03 us for peers up to half a second from the origin. The
+//! table grows with the slots in use, by an eighth at a time, up to its capacity.
 
 use super::filter::RoundTripFilter;
 use super::guard::Distrust;
@@ -12,7 +12,8 @@ use super::springs;
 use super::{Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN, greater, length};
 use crate::time::{Duration, Instant};
 
-/// A point in time in units of 2^24 ns, about 17 ms. Ages are exact to one unit and right up to one year.
+/// A point in time in units of 2^24 ns, about 17 ms. Ages are exact to one unit and right up to one
+/// year.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tick(u32);
 
@@ -131,7 +132,8 @@ impl Table {
         })
     }
 
-    /// The predicted round trip from `own` to the peer in a slot, in seconds; exact for what is stored.
+    /// The predicted round trip from `own` to the peer in a slot, in seconds; exact for what is
+    /// stored.
     pub fn distance(&self, own: &Coordinate, slot: u32) -> Option<f64> {
         if !self.record(slot)?.is_heard() {
             return None;
@@ -144,8 +146,8 @@ impl Table {
         Some(greater(greater(adjusted, least), self.floor.seconds))
     }
 
-    /// Predictions in milliseconds from `own`, this node's coordinate or any other, to every slot; in
-    /// single precision, so within 0.01 % or 0.1 us of [`Table::distance`]. Infinite for unknown
+    /// Predictions in milliseconds from `own`, this node's coordinate or any other, to every slot;
+    /// in single precision, so within 0.01 % or 0.1 us of [`Table::distance`]. Infinite for unknown
     /// peers. Allocates only when there are more slots than ever before.
     pub fn estimate_all(&self, own: &Coordinate, estimates_ms: &mut Vec<f32>) {
         estimates_ms.resize(self.records.len(), 0.0);

@@ -1,8 +1,9 @@
 //! Keeps the node's own coordinate and what it knows of each peer's, by member slot.
 //!
-//! This is the one door to the module: a sample passes the [`guard`](super::guard), enters the
-//! [`table`](super::table) and the peer's [`filter`](super::filter), becomes a spring, and moves the node. What
-//! is not used is counted by reason. Questions prefer what was measured to what is predicted.
+//! This is the one door to the module: a sample passes the [`guard`], enters the
+//! [`table`](super::table) and the peer's [`filter`](super::filter), becomes a spring, and moves
+//! the node. What is not used is counted by reason. Questions prefer what was measured to what is
+//! predicted.
 
 use super::config::{Profile, VivaldiConfig};
 use super::guard::{self, Refusal};

@@ -1,21 +1,23 @@
 //! One node's place in the latency space, and how samples move it.
 //!
-//! Vivaldi with height vectors (SIGCOMM 2004, sections 3 and 5.4): every measured round trip is a
+//! Vivaldi with height vectors (SIGCOMM 2004, sections 3.4 and 5.4): every measured round trip is a
 //! spring between two nodes whose rest length it is, and a node moves to where its springs pull it.
-//! Four things differ from the paper, each because it made predictions better on every measured matrix:
+//! Four things differ from the paper, each because it made predictions better on every measured
+//! matrix:
 //!
 //! * A node relaxes against remembered springs too, not only against the newest
 //!   ([`springs`](super::springs)).
 //! * A spring pulls no harder than a fraction of the node's usual mismatch, and far beyond that it
-//!   gives way. The node comes to rest at a median, which slow paths, detours and liars hardly shift.
-//! * A settled node's height may go below zero, where its paths are shorter than the space can show. The
-//!   negative part is told as the adjustment (Serf has such a term; here it is part of the
-//!   relaxation, and bounded).
+//!   gives way. The node comes to rest at a median, which slow paths, detours and liars hardly
+//!   shift.
+//! * A settled node's height may go below zero, where its paths are shorter than the space can
+//!   show. The negative part is told as the adjustment (Serf has such a term; here it is part of
+//!   the relaxation, and bounded).
 //! * The step shrinks as the node settles and grows again when it finds itself misplaced; peers
 //!   are told a running average.
 //!
-//! Nothing depends on the size of the network: limits follow the usual mismatch, weights the typical
-//! round trip, both of which the node measures itself.
+//! Nothing depends on the size of the network: limits follow the usual mismatch, weights the
+//! typical round trip, both of which the node measures itself.
 
 use super::config::VivaldiConfig;
 use super::guard;
@@ -38,7 +40,8 @@ const SURPRISE_MAX: f64 = 3.0;
 const FIRST_SAMPLES: u64 = 20;
 /// The most samples that a snapshot may claim: more cannot be taken in a lifetime.
 const SAMPLE_COUNT_MAX: u64 = 1 << 40;
-/// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier yet.
+/// How much wider a new node's limit is: everything is far from rest, and nothing is an outlier
+/// yet.
 const LIMIT_HEAT: f64 = 2.0;
 /// The least limit, in seconds: no clock is finer.
 const LIMIT_SECONDS_MIN: f64 = 1e-6;
@@ -229,8 +232,8 @@ impl Vivaldi {
         }
     }
 
-    /// Learns how large mismatches are. From peers that are not listened to as well: when they are the
-    /// many, it is this node that is wrong, and it must find out.
+    /// Learns how large mismatches are. From peers that are not listened to as well: when they are
+    /// the many, it is this node that is wrong, and it must find out.
     pub(super) fn learn_scale(&mut self, config: &VivaldiConfig, mismatch: f64) {
         let mismatch = mismatch.abs();
         let bounded = smaller(mismatch, SURPRISE_MAX * self.limit_scale());
@@ -278,8 +281,8 @@ impl Vivaldi {
             smaller(greater(self.sigma_count * factor, SIGMA_COUNT_MIN), SIGMA_COUNT_MAX);
     }
 
-    /// Keeps height and adjustment together within their range. Adjustments wait until the vector has
-    /// found its place: taken too early they keep it from ever spreading out.
+    /// Keeps height and adjustment together within their range. Adjustments wait until the vector
+    /// has found its place: taken too early they keep it from ever spreading out.
     fn settle(&mut self, config: &VivaldiConfig) {
         let after = u64::from(config.adjustment_after);
         let least = if self.sample_count >= 5 * after {

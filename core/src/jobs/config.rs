@@ -1,7 +1,7 @@
 //! Every interval, rule and limit of job tracking, with its meaning, unit, range and source.
 //!
-//! The defaults are those of the design documents (AD-34 job timeouts, AD-26 extensions, AD-33 workflows); where
-//! they leave a number open, the field says which reasoning it rests on.
+//! The defaults are those of the design documents (AD-34 job timeouts, AD-26 extensions, AD-33
+//! workflows); where they leave a number open, the field says which reasoning it rests on.
 
 use crate::error::ConfigError;
 use crate::time::Duration;
@@ -58,7 +58,8 @@ pub struct UnknownTimeoutRule(String);
 /// How much longer a worker may take (AD-26).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtensionConfig {
-    /// The deadline that is extended, in ms; 1 to 86,400,000. The n-th grant is this divided by 2^n.
+    /// The deadline that is extended, in ms; 1 to 86,400,000. The n-th grant is this divided by
+    /// 2^n.
     pub base_ms: u64,
     /// No grant is shorter, in ms; 1 to the base.
     pub grant_min_ms: u64,
@@ -66,8 +67,8 @@ pub struct ExtensionConfig {
     pub count_max: u8,
     /// The worker is warned once, when no more than this many grants remain; 0 to 32.
     pub warning_count: u8,
-    /// Time from the first request beyond the last grant until the worker is overdue, in ms; at most an
-    /// hour.
+    /// Time from the first request beyond the last grant until the worker is overdue, in ms; at
+    /// most an hour.
     pub grace_ms: u64,
 }
 
@@ -83,66 +84,74 @@ impl Default for ExtensionConfig {
     }
 }
 
-/// Everything that decides how jobs are tracked. Start from [`JobsConfig::default`] and change fields.
+/// Everything that decides how jobs are tracked. Start from [`JobsConfig::default`] and change
+/// fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JobsConfig {
     /// A job without progress for this long is stuck, in ms; 10 to 86,400,000 (AD-34: 2 minutes).
     pub stuck_after_ms: u64,
     /// Time between two reports of a manager to a gate, in ms; 10 to 3,600,000 (AD-34: 10 s).
     pub report_interval_ms: u64,
-    /// A manager whose job is over time decides alone when the gate has not spoken of that job for this
-    /// long, in ms; 10 to 86,400,000 (AD-34: 5 minutes).
+    /// A manager whose job is over time decides alone when the gate has not spoken of that job for
+    /// this long, in ms; 10 to 86,400,000 (AD-34: 5 minutes).
     pub fallback_after_ms: u64,
-    /// A new leader declares no job stuck for this long, in ms; at most a day. It has not seen
-    /// the progress that was made while there was no leader; the default is one check interval of AD-34.
+    /// A new leader declares no job stuck for this long, in ms; at most a day. It has not seen the
+    /// progress that was made while there was no leader; the default is one check interval of
+    /// AD-34.
     pub resume_grace_ms: u64,
-    /// First pause before something unacknowledged is sent again, in ms; 1 to 60,000. It doubles each time.
+    /// First pause before something unacknowledged is sent again, in ms; 1 to 60,000. It doubles
+    /// each time.
     pub retry_min_ms: u64,
-    /// The longest such pause, in ms; at least the first, at most an hour. The default is the report interval, so
-    /// that a peer that comes back learns of anything within one.
+    /// The longest such pause, in ms; at least the first, at most an hour. The default is the
+    /// report interval, so that a peer that comes back learns of anything within one.
     pub retry_max_ms: u64,
-    /// How long a manager tries to deliver the outcome of a job, in ms; 10 to 86,400,000. Twice the fallback.
+    /// How long a manager tries to deliver the outcome of a job, in ms; 10 to 86,400,000. Twice the
+    /// fallback.
     pub outcome_lifetime_ms: u64,
 
     /// When reported timeouts of datacenters time out the whole job.
     pub gate_rule: TimeoutRule,
-    /// A gate counts a datacenter as stuck when the datacenter itself reports no progress for this long,
-    /// in ms; 10 to 86,400,000 (AD-34: 3 minutes). Only when all unfinished ones are is the job timed out.
+    /// A gate counts a datacenter as stuck when the datacenter itself reports no progress for this
+    /// long, in ms; 10 to 86,400,000 (AD-34: 3 minutes). Only when all unfinished ones are is the
+    /// job timed out.
     pub gate_stuck_after_ms: u64,
     /// A gate counts a datacenter that it has not heard from for this long as stuck, in ms; 10 to
-    /// 86,400,000. Silence proves less than a report, so it takes as long as the fallback of managers.
+    /// 86,400,000. Silence proves less than a report, so it takes as long as the fallback of
+    /// managers.
     pub gate_silent_after_ms: u64,
-    /// How long past the job's deadline a gate waits for datacenters to report their own timeout before it declares
-    /// the global one, in ms; at most an hour. It leaves time for an extension that was granted at
-    /// the last moment to arrive; the default is the check interval of AD-34.
+    /// How long past the job's deadline a gate waits for datacenters to report their own timeout
+    /// before it declares the global one, in ms; at most an hour. It leaves time for an extension
+    /// that was granted at the last moment to arrive; the default is the check interval of AD-34.
     pub gate_deadline_grace_ms: u64,
-    /// How long a gate remembers a job that is over in all datacenters, in ms; 10 to 86,400,000. Late
-    /// reports of it are then recognised.
+    /// How long a gate remembers a job that is over in all datacenters, in ms; 10 to 86,400,000.
+    /// Late reports of it are then recognised.
     pub gate_retention_ms: u64,
-    /// How long a gate tries to tell datacenters of a global timeout, in ms; 10 to 864,000,000. One that
-    /// comes back later introduces the job again, and is told then.
+    /// How long a gate tries to tell datacenters of a global timeout, in ms; 10 to 864,000,000. One
+    /// that comes back later introduces the job again, and is told then.
     pub gate_decision_lifetime_ms: u64,
 
     /// Extensions for workers (AD-26).
     pub extension: ExtensionConfig,
 
-    /// Most jobs a manager tracks; 1 to [`JOB_CAPACITY_MAX`]. When full, the oldest one that only waits
-    /// for its outcome to be delivered makes room; when there is none, a new job is refused.
+    /// Most jobs a manager tracks; 1 to [`JOB_CAPACITY_MAX`]. When full, the oldest one that only
+    /// waits for its outcome to be delivered makes room; when there is none, a new job is refused.
     pub job_capacity: u32,
     /// Most pairs of job and worker with extensions; 1 to [`JOB_CAPACITY_MAX`]. When full, a first
     /// extension is denied.
     pub worker_capacity: u32,
-    /// Most jobs a gate tracks; 1 to [`JOB_CAPACITY_MAX`]. When full, the oldest one that is over makes
-    /// room; when there is none, a new job is refused.
+    /// Most jobs a gate tracks; 1 to [`JOB_CAPACITY_MAX`]. When full, the oldest one that is over
+    /// makes room; when there is none, a new job is refused.
     pub gate_job_capacity: u32,
-    /// Most pairs of job and datacenter a gate tracks; 1 to [`JOB_CAPACITY_MAX`]. When full, a new one is refused.
+    /// Most pairs of job and datacenter a gate tracks; 1 to [`JOB_CAPACITY_MAX`]. When full, a new
+    /// one is refused.
     pub gate_site_capacity: u32,
-    /// Most workflows in the workflow state machine; 1 to [`JOB_CAPACITY_MAX`]. When full, a new one is refused.
+    /// Most workflows in the workflow state machine; 1 to [`JOB_CAPACITY_MAX`]. When full, a new
+    /// one is refused.
     pub workflow_capacity: u32,
     /// Transitions remembered per workflow; 0 to 1,024. The oldest are forgotten first.
     pub workflow_history: u16,
-    /// Workflow events that wait for the host; 1 to [`JOB_CAPACITY_MAX`]. Beyond it the newest is dropped and
-    /// counted.
+    /// Workflow events that wait for the host; 1 to [`JOB_CAPACITY_MAX`]. Beyond it the newest is
+    /// dropped and counted.
     pub workflow_event_capacity: u32,
 }
 

@@ -1,10 +1,10 @@
 //! Delivery of state: acknowledged, repeated with growing pauses, recognised when it comes twice.
 //!
-//! What is delivered is not a queue of messages but the present state of one job: the message is written
-//! when it is sent, from the state of that moment. News that overtakes undelivered news replaces
-//! it, so a peer that was away for an hour costs one message per job, and memory is bounded by the
-//! number of jobs. Every message has a number; an acknowledgement of any message that carried the present
-//! news settles it.
+//! What is delivered is not a queue of messages but the present state of one job: the message is
+//! written when it is sent, from the state of that moment. News that overtakes undelivered news
+//! replaces it, so a peer that was away for an hour costs one message per job, and memory is
+//! bounded by the number of jobs. Every message has a number; an acknowledgement of any message
+//! that carried the present news settles it.
 
 use super::config::{JobsConfig, millis};
 use super::timeout::FenceToken;
@@ -38,8 +38,8 @@ impl Delivery {
         (self.due_at, self.attempts, self.is_pending) = (now, 0, true);
     }
 
-    /// The state is sent now, under a new number. What has been acknowledged is only a sign of life,
-    /// repeated at the interval of reports.
+    /// The state is sent now, under a new number. What has been acknowledged is only a sign of
+    /// life, repeated at the interval of reports.
     pub fn sent(&mut self, now: Instant, config: &JobsConfig, random: &mut Random) {
         self.sequence = self.sequence.saturating_add(1);
         self.attempts = self.attempts.saturating_add(1);

@@ -1,11 +1,13 @@
 //! Extensions: a worker that is busy but makes progress gets more time, each time less (AD-26).
 //!
-//! The n-th grant is `max(shortest, base / 2^n)`: 15, 7.5, 3.75, 1.875 and 1 s for a base of 30 s, 29.125 s in all.
-//! From the second on, progress must have risen since the last grant. Grants add up. When all are used the worker
-//! is warned beforehand and has a grace from its first refused request on; after that it should be evicted.
+//! The n-th grant is `max(shortest, base / 2^n)`: 15, 7.5, 3.75, 1.875 and 1 s for a base of 30 s,
+//! 29.125 s in all. From the second on, progress must have risen since the last grant. Grants add
+//! up. When all are used the worker is warned beforehand and has a grace from its first refused
+//! request on; after that it should be evicted.
 //!
-//! [`ExtensionNegotiation`] is the negotiation with one worker, usable alone. The tracker of jobs keeps one for
-//! every pair of job and worker, so that a worker that is slow in one job is not denied time in another.
+//! [`ExtensionNegotiation`] is the negotiation with one worker, usable alone. The tracker of jobs
+//! keeps one for every pair of job and worker, so that a worker that is slow in one job is not
+//! denied time in another.
 
 use std::collections::VecDeque;
 
@@ -21,8 +23,8 @@ use crate::timer::TimerWheel;
 pub struct ExtensionRequest {
     /// How much of its work is done, in any unit that rises; AD-26 uses 0 to 1.
     pub progress: f64,
-    /// How many items are done, where the worker counts them. Two counts are compared in preference to two
-    /// shares, which round near 1.
+    /// How many items are done, where the worker counts them. Two counts are compared in preference
+    /// to two shares, which round near 1.
     pub completed_items: Option<u64>,
     /// Whether failure detection suspects the worker at the moment: then nothing is granted.
     pub is_suspect: bool,
@@ -44,7 +46,8 @@ pub struct ExtensionGrant {
     pub total: Duration,
     /// Grants that remain.
     pub remaining: u8,
-    /// Whether the worker should be warned, once, that time is running out: it should save its work.
+    /// Whether the worker should be warned, once, that time is running out: it should save its
+    /// work.
     pub is_warning: bool,
 }
 
@@ -191,7 +194,8 @@ impl Record for WorkerRecord {
     }
 }
 
-/// The negotiations of all jobs. The job keeps the head of the list of its workers, and how many there are.
+/// The negotiations of all jobs. The job keeps the head of the list of its workers, and how many
+/// there are.
 #[derive(Debug)]
 pub(super) struct Workers {
     config: ExtensionConfig,

@@ -1,12 +1,13 @@
 //! Jobs as a gate sees them: over all datacenters (AD-34, part 5).
 //!
-//! The gate learns from the reports of managers, decides by the rules of `ruling`, and tells every
-//! datacenter that has not finished until it has confirmed or finished. It addresses the leadership it
-//! knows of; a later leader refuses, says that it is the leader, and is told at once. A gate that hears of
-//! a job it does not know takes it over: that is how a gate replaces one that failed.
+//! The gate learns from the reports of managers, decides by the rules of `ruling`, and tells
+//! every datacenter that has not finished until it has confirmed or finished. It addresses the
+//! leadership it knows of; a later leader refuses, says that it is the leader, and is told at once.
+//! A gate that hears of a job it does not know takes it over: that is how a gate replaces one that
+//! failed.
 //!
-//! A job is remembered until it is over in all datacenters, and for a while after, so that a late report
-//! does not bring it back. Each job has one timer; a report does not move it.
+//! A job is remembered until it is over in all datacenters, and for a while after, so that a late
+//! report does not bring it back. Each job has one timer; a report does not move it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -114,8 +115,8 @@ impl GateJobTracker {
         })
     }
 
-    /// Begins to track a job, from the moment of its submission. Returns whether it is new; starting
-    /// a known one again adds the datacenters that are missing, unless it is over.
+    /// Begins to track a job, from the moment of its submission. Returns whether it is new;
+    /// starting a known one again adds the datacenters that are missing, unless it is over.
     ///
     /// # Errors
     /// When the job cannot be tracked; nothing has changed then, except that a known job may have
@@ -163,8 +164,8 @@ impl GateJobTracker {
         Ok(known.is_none())
     }
 
-    /// Stops tracking a job, whatever its datacenters do: its submission was called off or is dealt with otherwise.
-    /// Returns whether it was tracked.
+    /// Stops tracking a job, whatever its datacenters do: its submission was called off or is dealt
+    /// with otherwise. Returns whether it was tracked.
     pub fn job_finished(&mut self, now: Instant, job: JobId) -> bool {
         self.advance(now);
         let Some(slot) = self.jobs.find(&job) else { return false };
@@ -177,8 +178,9 @@ impl GateJobTracker {
         is_news
     }
 
-    /// Goes on tracking a job that was tracked by another gate, or by this one before a restart. Returns whether
-    /// it is new. A decision that had been made stands, and is told to the datacenters again.
+    /// Goes on tracking a job that was tracked by another gate, or by this one before a restart.
+    /// Returns whether it is new. A decision that had been made stands, and is told to the
+    /// datacenters again.
     ///
     /// # Errors
     /// When the job cannot be tracked; nothing has changed then.
@@ -455,7 +457,8 @@ impl GateJobTracker {
         Some(JobEvent::StatusCorrection { job, datacenter, outcome, fence: site.fence })
     }
 
-    /// What another gate would need to go on tracking a job; `None` when it is not tracked, or over.
+    /// What another gate would need to go on tracking a job; `None` when it is not tracked, or
+    /// over.
     pub fn snapshot(&self, now: Instant, job: JobId) -> Option<GateJobSnapshot> {
         let slot = self.jobs.find(&job)?;
         self.snapshot_at(now, slot)
@@ -547,7 +550,8 @@ impl GateJobTracker {
         })
     }
 
-    /// The record of a job in a datacenter, a new one where there is none; `None` when there is no room.
+    /// The record of a job in a datacenter, a new one where there is none; `None` when there is no
+    /// room.
     fn site(&mut self, slot: u32, datacenter: &DatacenterName) -> Option<u32> {
         let datacenter = self.names.intern(datacenter)?;
         if let Some(site) = self.find_site(slot, |site| site.datacenter == datacenter) {

@@ -1,17 +1,18 @@
 //! The messages between managers and gates, as values and as bytes.
 //!
-//! AD-34 has five: progress report, timeout report, leader transfer and final status go from a manager to a
-//! gate, the global timeout comes back. The first four are one layout, because each tells the whole state of the job in the
-//! sender's datacenter: whichever arrives teaches a gate that has never heard of the job all it needs. Receipts
-//! acknowledge; the outcome of a job is the receipt of its global timeout.
+//! AD-34 has five: progress report, timeout report, leader transfer and final status go from a
+//! manager to a gate, the global timeout comes back. The first four are one layout, because each
+//! tells the whole state of the job in the sender's datacenter: whichever arrives teaches a gate
+//! that has never heard of the job all it needs. Receipts acknowledge; the outcome of a job is the
+//! receipt of its global timeout.
 //!
 //! ```text
 //! head 32 | body of a report 52
 //! ```
 //!
-//! Little-endian, no padding; several messages stand behind each other in one datagram, whose header says who
-//! sends and from which datacenter. Times are durations in ms, rounded towards the later deadline, so
-//! that no host times a job out early because another host rounded.
+//! Little-endian, no padding; several messages stand behind each other in one datagram, whose
+//! header says who sends and from which datacenter. Times are durations in ms, rounded towards the
+//! later deadline, so that no host times a job out early because another host rounded.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -28,14 +29,15 @@ pub const MESSAGE_SIZE_MAX: usize = size_of::<WireHead>() + size_of::<WireReport
 /// What a manager reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportKind {
-    /// The job runs (AD-34: JobProgressReport). Sent when it starts, when it is extended, and at an interval.
+    /// The job runs (AD-34: JobProgressReport). Sent when it starts, when it is extended, and at an
+    /// interval.
     Progress,
     /// The job is over time here, the gate is to decide (AD-34: JobTimeoutReport).
     Timeout,
     /// The sender leads the job from now on (AD-34: JobLeaderTransfer).
     LeaderTransfer,
-    /// How the job ended here (AD-34: JobFinalStatus), or `None` as the correction of a decision that was made
-    /// about an earlier leader: the job still runs.
+    /// How the job ended here (AD-34: JobFinalStatus), or `None` as the correction of a decision
+    /// that was made about an earlier leader: the job still runs.
     Status(Option<JobOutcome>),
 }
 
@@ -70,7 +72,8 @@ pub struct Report {
     pub extension_max: Duration,
 }
 
-/// A gate's decision, to the manager that leads the job in one datacenter (AD-34: JobGlobalTimeout).
+/// A gate's decision, to the manager that leads the job in one datacenter (AD-34:
+/// JobGlobalTimeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GlobalTimeout {
     /// The job.
@@ -210,8 +213,8 @@ impl JobMessage {
         Ok((message, rest))
     }
 
-    /// Writes the message to the front of `buffer` and returns its size; `None`, and nothing written, when
-    /// there is no room for it.
+    /// Writes the message to the front of `buffer` and returns its size; `None`, and nothing
+    /// written, when there is no room for it.
     pub fn write(&self, buffer: &mut [u8]) -> Option<usize> {
         let report = match self {
             JobMessage::Report(report) => Some(report),
@@ -420,7 +423,8 @@ mod tests {
         assert_eq!((read.elapsed, read.since_progress), (down, down));
     }
 
-    /// Truncated messages are refused; flipped bits are refused or read as some other legal message.
+    /// Truncated messages are refused; flipped bits are refused or read as some other legal
+    /// message.
     #[test]
     fn broken_messages_never_panic() {
         let mut random = Random::new(4);

@@ -8,15 +8,15 @@
 //!
 //! A [`JobTracker`] watches the jobs that one manager leads; a [`GateJobTracker`] watches jobs over
 //! all their datacenters; a [`WorkflowStateMachine`] watches the parts of a job. All three are pure
-//! state: time is an argument, messages and events are taken out with `poll_*`, everything is bounded
-//! by [`JobsConfig`], and equal inputs give equal outputs.
+//! state: time is an argument, messages and events are taken out with `poll_*`, everything is
+//! bounded by [`JobsConfig`], and equal inputs give equal outputs.
 //!
 //! # What holds
-//! * A job is timed out once per datacenter, never before its timeout and the extensions that were granted
-//!   to it have passed or it has made no progress for as long as configured, and never after the
-//!   host finished it.
-//! * A new leader goes on from the last [`JobSnapshot`], under a higher [`FenceToken`]; what an earlier leader
-//!   said or was told is recognised as stale.
+//! * A job is timed out once per datacenter, never before its timeout and the extensions that were
+//!   granted to it have passed or it has made no progress for as long as configured, and never
+//!   after the host finished it.
+//! * A new leader goes on from the last [`JobSnapshot`], under a higher [`FenceToken`]; what an
+//!   earlier leader said or was told is recognised as stale.
 //! * Every datacenter of a job that timed out globally learns of it as soon as it can be reached.
 //! * A manager that its gate has left alone for five minutes decides by itself.
 //! * Between hosts only durations travel. What is lost is repeated, what comes twice is recognised.
@@ -41,7 +41,8 @@
 //! let (job, timeout) = (JobId::from_name(b"nightly"), Duration::from_secs(60));
 //! let target = DatacenterTarget { datacenter: east, leader: Some(manager_address) };
 //! gate.job_started(now, &GateJobStart { job, timeout, datacenters: &[target] })?;
-//! manager.job_started(now, &JobStart { gate: Some(gate_address), ..JobStart::new(job, timeout) })?;
+//! let start = JobStart { gate: Some(gate_address), ..JobStart::new(job, timeout) };
+//! manager.job_started(now, &start)?;
 //!
 //! // Nothing happens for a minute: the manager reports, the gate decides.
 //! let later = now + timeout;

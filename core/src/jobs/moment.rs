@@ -1,7 +1,8 @@
 //! Points in time that may lie before the host's clock began.
 //!
-//! A job that is resumed on another host may have started before that host did. Only durations travel
-//! between hosts, so "started an hour ago" has to be expressible on a clock that shows ten seconds.
+//! A job that is resumed on another host may have started before that host did. Only durations
+//! travel between hosts, so "started an hour ago" has to be expressible on a clock that shows ten
+//! seconds.
 
 use crate::time::{Duration, Instant};
 

@@ -2,14 +2,15 @@
 //!
 //! A gate knows of each datacenter what its manager reports. It declares the global timeout when
 //!
-//! 1. as many datacenters have timed out as the rule asks for: any one, or the majority. Whatever the
-//!    rule, it is enough when no datacenter is left that works; or
-//! 2. the timeout and the largest extension of any datacenter have passed, with a grace in which the
-//!    managers may say so themselves; or
+//! 1. as many datacenters have timed out as the rule asks for: any one, or the majority. Whatever
+//!    the rule, it is enough when no datacenter is left that works; or
+//! 2. the timeout and the largest extension of any datacenter have passed, with a grace in which
+//!    the managers may say so themselves; or
 //! 3. every datacenter that has not finished makes no progress.
 //!
 //! Whether a datacenter progresses is what it says of itself. A report is a sign of life, not of
-//! progress; and silence, which a broken link explains as well, counts as no progress only after longer.
+//! progress; and silence, which a broken link explains as well, counts as no progress only after
+//! longer.
 
 use super::config::{JobsConfig, TimeoutRule, millis};
 use super::moment::Moment;
@@ -178,8 +179,8 @@ impl Tally {
         tally
     }
 
-    /// When the gate declares the timeout on its own account. A gate that has just taken the job over
-    /// leaves the datacenters the same grace to tell it of their extensions.
+    /// When the gate declares the timeout on its own account. A gate that has just taken the job
+    /// over leaves the datacenters the same grace to tell it of their extensions.
     pub fn deadline(&self, job: &GateJob, config: &JobsConfig) -> Instant {
         let allowed = job.timeout.saturating_add(self.extension_max);
         let passed_at = job.started_at.after_nanos(allowed).max(job.changed_at);

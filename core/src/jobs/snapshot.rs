@@ -9,10 +9,11 @@ use crate::id::JobId;
 use crate::node::{Address, DatacenterName};
 use crate::time::Duration;
 
-/// All that another host needs to go on tracking a job: a plain value in which only durations occur.
+/// All that another host needs to go on tracking a job: a plain value in which only durations
+/// occur.
 ///
-/// A manager takes it with [`JobTracker::snapshot`](super::JobTracker::snapshot) whenever it replicates the job's state;
-/// the next leader, or the same manager after a restart, hands it to
+/// A manager takes it with [`JobTracker::snapshot`](super::JobTracker::snapshot) whenever it
+/// replicates the job's state; the next leader, or the same manager after a restart, hands it to
 /// [`JobTracker::leader_changed`](super::JobTracker::leader_changed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobSnapshot {

@@ -29,7 +29,8 @@ pub struct JobStats {
     pub outcomes_abandoned: u64,
     /// Outcomes dropped undelivered to make room for a new job.
     pub outcomes_evicted: u64,
-    /// Global timeouts refused as stale: about an earlier leader, or by a gate that has been replaced.
+    /// Global timeouts refused as stale: about an earlier leader, or by a gate that has been
+    /// replaced.
     pub timeouts_refused: u64,
     /// Global timeouts of jobs that are not tracked.
     pub timeouts_unknown: u64,

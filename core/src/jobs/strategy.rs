@@ -1,13 +1,13 @@
 //! The rules by which a manager times out its jobs (AD-34, parts 2 to 4).
 //!
-//! Who decides follows from the topology. A job that came without a gate is under *local authority*: the
-//! manager times it out itself. A job that came through a gate is *gate-coordinated*: the manager
-//! reports that it is over time and waits for the gate's decision about all datacenters; only when the
-//! gate has not spoken of the job for five minutes does it decide alone. Everything else is the same
-//! for both, and in one place.
+//! Who decides follows from the topology. A job that came without a gate is under *local
+//! authority*: the manager times it out itself. A job that came through a gate is
+//! *gate-coordinated*: the manager reports that it is over time and waits for the gate's decision
+//! about all datacenters; only when the gate has not spoken of the job for five minutes does it
+//! decide alone. Everything else is the same for both, and in one place.
 //!
-//! Each job has one timer, set to the next moment at which something could be due. Progress does not
-//! move it: a timer that comes too early finds that out and is set again. So the cost follows
+//! Each job has one timer, set to the next moment at which something could be due. Progress does
+//! not move it: a timer that comes too early finds that out and is set again. So the cost follows
 //! what expires, not what is tracked.
 //!
 //! Messages and events are derived from the state when they are taken. A timeout that the host has
@@ -156,8 +156,8 @@ impl Job {
     }
 }
 
-/// The gates that jobs report to. A job names its gate by number, so that a gate can be replaced for all
-/// jobs at once.
+/// The gates that jobs report to. A job names its gate by number, so that a gate can be replaced
+/// for all jobs at once.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
     entries: Vec<(Address, u32)>,
@@ -300,8 +300,8 @@ impl Jobs {
 
     /// This manager leads the job from now on, and says so.
     ///
-    /// Whatever progress was made and whatever the gate said while nobody led the job, the new leader
-    /// hears of within its grace; until then nothing is declared stuck and no gate silent.
+    /// Whatever progress was made and whatever the gate said while nobody led the job, the new
+    /// leader hears of within its grace; until then nothing is declared stuck and no gate silent.
     pub fn lead(&mut self, slot: u32) {
         let grace = millis(self.config.resume_grace_ms);
         let earliest =
@@ -370,7 +370,8 @@ impl Jobs {
         self.rearm(slot);
     }
 
-    /// Finds out whether a job that has not ended is over time, and does what its strategy asks for.
+    /// Finds out whether a job that has not ended is over time, and does what its strategy asks
+    /// for.
     pub fn judge(&mut self, slot: u32) {
         let stuck_after = millis(self.config.stuck_after_ms);
         let job = &mut self.table[slot];
@@ -434,7 +435,8 @@ impl Jobs {
         self.settle(slot);
     }
 
-    /// Lets go of a job that has ended, unless its event has not been taken or its outcome not been delivered.
+    /// Lets go of a job that has ended, unless its event has not been taken or its outcome not been
+    /// delivered.
     pub fn settle(&mut self, slot: u32) {
         let job = &self.table[slot];
         if job.is_active() || job.flags & TELL != 0 {
@@ -556,8 +558,8 @@ impl Jobs {
         self.table[slot].changed_at + millis(self.config.outcome_lifetime_ms)
     }
 
-    /// When the gate of a job is to hear of it again. What waits to be taken needs no reminder, and an
-    /// outcome that has arrived is not repeated.
+    /// When the gate of a job is to hear of it again. What waits to be taken needs no reminder, and
+    /// an outcome that has arrived is not repeated.
     fn report_at(&self, slot: u32) -> Instant {
         let job = &self.table[slot];
         let is_wanted = job.has_gate() && (job.is_active() || job.delivery.is_pending);

@@ -1,8 +1,10 @@
-//! Bounded tables: records in slots of one flat array, an index by key, and a list in the order of age.
+//! Bounded tables: records in slots of one flat array, an index by key, and a list in the order of
+//! age.
 //!
-//! A slot keeps its number for as long as its record lives, so timers and queues can name records by
-//! slot. A queue pins the slot it holds; a record that is removed while pinned gives its slot back when
-//! the last queue has let go of it, so no queue ever meets a stranger in a slot it remembers.
+//! A slot keeps its number for as long as its record lives, so timers and queues can name records
+//! by slot. A queue pins the slot it holds; a record that is removed while pinned gives its slot
+//! back when the last queue has let go of it, so no queue ever meets a stranger in a slot it
+//! remembers.
 
 use std::ops::{Index, IndexMut};
 
@@ -84,7 +86,8 @@ impl<R> Pool<R> {
         Some(number)
     }
 
-    /// Growing by an eighth keeps large tables small; the system moves large blocks without copying.
+    /// Growing by an eighth keeps large tables small; the system moves large blocks without
+    /// copying.
     fn make_room(&mut self) {
         let count = self.slots.len();
         if count == self.slots.capacity() {
@@ -292,8 +295,8 @@ impl<R: Record> IndexMut<u32> for Table<R> {
     }
 }
 
-/// Both words of a key, each hidden by a secret, multiplied into 128 bits and folded: names come from users, who
-/// must not be able to choose collisions.
+/// Both words of a key, each hidden by a secret, multiplied into 128 bits and folded: names come
+/// from users, who must not be able to choose collisions.
 fn hash<K: Key>(secret: &[u64; 2], key: &K) -> u64 {
     let [low, high] = key.words();
     let product = u128::from(low ^ secret[0]) * u128::from(high ^ secret[1]);

@@ -1,9 +1,9 @@
 //! The words and the rules of timeouts (AD-34): reasons, outcomes, fences, the deadline of a job.
 //!
-//! A job is over time when its timeout and all extensions of its workers have passed, and stuck when it has made no
-//! progress for a while; an extension counts as progress. Both are derived from the job's
-//! state whenever they are asked for, so progress or an extension takes a verdict back by itself, and the
-//! timer that reminds the tracker may be late or early without harm.
+//! A job is over time when its timeout and all extensions of its workers have passed, and stuck
+//! when it has made no progress for a while; an extension counts as progress. Both are derived from
+//! the job's state whenever they are asked for, so progress or an extension takes a verdict back by
+//! itself, and the timer that reminds the tracker may be late or early without harm.
 
 use crate::node::{Address, DatacenterName};
 use crate::time::{Duration, Instant};
@@ -12,8 +12,9 @@ use super::config::TIMEOUT_MAX;
 use super::moment::{Moment, nanos};
 use crate::id::{JobId, WorkerId};
 
-/// Which leadership of a job in its datacenter something comes from. Every new leader has a higher one, so that
-/// news from, or decisions about, an earlier leader are recognised as stale (AD-34, part 7).
+/// Which leadership of a job in its datacenter something comes from. Every new leader has a higher
+/// one, so that news from, or decisions about, an earlier leader are recognised as stale (AD-34,
+/// part 7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FenceToken(pub u64);
 
@@ -116,8 +117,9 @@ impl JobOutcome {
     }
 }
 
-/// How many workflows a job has in one datacenter, and how many of them are done. Shown to people and gates; no
-/// rule rests on it, because a job of which nothing is known yet (0 of 0) has not finished.
+/// How many workflows a job has in one datacenter, and how many of them are done. Shown to people
+/// and gates; no rule rests on it, because a job of which nothing is known yet (0 of 0) has not
+/// finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkflowCounts {
     /// All of them.
@@ -132,7 +134,8 @@ pub struct WorkflowCounts {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum JobEvent {
-    /// On a manager: the job timed out in this datacenter, so it is to be cancelled there. Told once per job.
+    /// On a manager: the job timed out in this datacenter, so it is to be cancelled there. Told
+    /// once per job.
     TimedOut {
         /// The job.
         job: JobId,
@@ -145,8 +148,8 @@ pub enum JobEvent {
         /// When.
         at: Instant,
     },
-    /// On a manager: the job makes no progress. Without a gate [`JobEvent::TimedOut`] follows; with one the
-    /// gate has been told. Told once for each time it gets stuck.
+    /// On a manager: the job makes no progress. Without a gate [`JobEvent::TimedOut`] follows; with
+    /// one the gate has been told. Told once for each time it gets stuck.
     Stuck {
         /// The job.
         job: JobId,
@@ -157,15 +160,16 @@ pub enum JobEvent {
         /// When this was found.
         at: Instant,
     },
-    /// On a manager: another manager leads the job under a higher fence, so it is no longer tracked here.
+    /// On a manager: another manager leads the job under a higher fence, so it is no longer tracked
+    /// here.
     Superseded {
         /// The job.
         job: JobId,
         /// The leadership that this manager had.
         fence: FenceToken,
     },
-    /// On a manager: a worker has had all its extensions and the grace after them (AD-26). It should be
-    /// taken off the job.
+    /// On a manager: a worker has had all its extensions and the grace after them (AD-26). It
+    /// should be taken off the job.
     WorkerOverdue {
         /// The job.
         job: JobId,
@@ -183,8 +187,8 @@ pub enum JobEvent {
         /// When.
         at: Instant,
     },
-    /// On a gate: a datacenter refused the global timeout, because it had finished or has a new leader. In the second
-    /// case the new leader is told at once.
+    /// On a gate: a datacenter refused the global timeout, because it had finished or has a new
+    /// leader. In the second case the new leader is told at once.
     StatusCorrection {
         /// The job.
         job: JobId,
@@ -255,7 +259,8 @@ impl JobClock {
         self.extension_total = self.extension_total.saturating_add(nanos(grant));
     }
 
-    /// Takes over what another host knows of extensions, which may be older or newer than what is known here.
+    /// Takes over what another host knows of extensions, which may be older or newer than what is
+    /// known here.
     pub fn extend_to(&mut self, total: Duration) {
         self.extension_total = self.extension_total.max(nanos(total));
     }

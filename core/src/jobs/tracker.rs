@@ -1,4 +1,5 @@
-//! The jobs that one manager leads in its datacenter: calls of the host, messages of gates, queries.
+//! The jobs that one manager leads in its datacenter: calls of the host, messages of gates,
+//! queries.
 //!
 //! [`JobTracker`] is state without I/O and without a clock, driven like the engine: one input, then
 //! drain [`JobTracker::poll_message`] and [`JobTracker::poll_event`] until `None`, then wait until
@@ -187,9 +188,9 @@ impl JobTracker {
     /// Takes over a job or gives it up (AD-34, part 7). Returns whether anything changed.
     ///
     /// A new leader goes on from the snapshot, under a higher fence, and tells the gate at once.
-    /// For [`JobsConfig::resume_grace_ms`] it declares nothing stuck and no gate silent. A
-    /// snapshot that is no newer than what is tracked here changes at most the fence. A manager that
-    /// led before and wins again gives up ([`LeaderChange::Lost`]) what the agreed state does not have.
+    /// For [`JobsConfig::resume_grace_ms`] it declares nothing stuck and no gate silent. A snapshot
+    /// that is no newer than what is tracked here changes at most the fence. A manager that led
+    /// before and wins again gives up ([`LeaderChange::Lost`]) what the agreed state does not have.
     ///
     /// # Errors
     /// When the job cannot be tracked.

@@ -8,10 +8,11 @@
 //!    +-----------+------------+--> cancelling -> cancelled <--+ (from failed)
 //! ```
 //!
-//! Only these steps are legal, so a late answer of a worker cannot revive what was cancelled. Every step is told as a
-//! [`WorkflowEvent`], which the host hands to [`JobTracker::workflow_moved`](super::JobTracker::workflow_moved):
-//! that is how a job that works is known to progress. Workflows that have not ended stand in a list in the order of
-//! their last progress, so finding the stuck ones costs as much as there are of them.
+//! Only these steps are legal, so a late answer of a worker cannot revive what was cancelled. Every
+//! step is told as a [`WorkflowEvent`], which the host hands to
+//! [`JobTracker::workflow_moved`](super::JobTracker::workflow_moved): that is how a job that works
+//! is known to progress. Workflows that have not ended stand in a list in the order of their last
+//! progress, so finding the stuck ones costs as much as there are of them.
 
 use std::collections::VecDeque;
 
@@ -316,7 +317,8 @@ impl WorkflowStateMachine {
         Ok(())
     }
 
-    /// Notes that a workflow progressed within its state. Returns whether it is known and has not ended.
+    /// Notes that a workflow progressed within its state. Returns whether it is known and has not
+    /// ended.
     pub fn progress(&mut self, now: Instant, workflow: WorkflowId) -> bool {
         let slot = self.workflows.find(&workflow);
         let Some(slot) = slot.filter(|&slot| !self.workflows[slot].state.is_terminal()) else {
@@ -375,8 +377,8 @@ impl WorkflowStateMachine {
         Some(now - self.workflows[self.workflows.find(&workflow)?].progressed_at)
     }
 
-    /// The workflows that have not ended and have made no progress for `threshold` or longer, the longest first.
-    /// Costs as much as there are of them.
+    /// The workflows that have not ended and have made no progress for `threshold` or longer, the
+    /// longest first. Costs as much as there are of them.
     pub fn stuck_workflows(
         &self,
         now: Instant,

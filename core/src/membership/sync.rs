@@ -162,6 +162,9 @@ impl Membership {
             self.presence.has_joined = true;
             context.effects.clear_timer(Timer::JoinRound);
             context.effects.emit(Event::Joined { seed: header.sender, at: context.now });
+            // Nodes that join together find few others in the first table they read; look again soon.
+            let soon = context.config.probe_interval().mul_f64(1.0 + context.random.unit());
+            context.effects.set_timer(Timer::SyncRound, context.now + soon);
         }
     }
 

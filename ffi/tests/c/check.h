@@ -15,14 +15,14 @@
     }                                                                               \
   } while (0)
 
-#define CHECK_STATUS(call, expected)                                                      \
-  do {                                                                                    \
-    shoal_status status_ = (call);                                                        \
-    if (status_ != (expected)) {                                                          \
-      fprintf(stderr, "%s:%d: %s gives %d (%s), not %s\n", __FILE__, __LINE__, #call,     \
-              (int)status_, shoal_status_text(status_), #expected);                       \
-      exit(1);                                                                            \
-    }                                                                                     \
+#define CHECK_STATUS(call, expected)                                                  \
+  do {                                                                                \
+    shoal_status status_ = (call);                                                    \
+    if (status_ != (expected)) {                                                      \
+      fprintf(stderr, "%s:%d: %s gives %d (%s), not %s\n", __FILE__, __LINE__, #call, \
+              (int)status_, shoal_status_text(status_), #expected);                   \
+      exit(1);                                                                        \
+    }                                                                                 \
   } while (0)
 
 static const uint8_t test_secret_bytes[] = "a secret for the tests of C";
@@ -39,7 +39,8 @@ static inline shoal_address test_address(const char *text) {
   return address;
 }
 
-/* Valgrind stops every thread while one waits for io_uring, so the runner asks for the other backend there. */
+/* Valgrind stops every thread while one waits for io_uring, so the runner asks for the other
+ * backend there. */
 static inline uint32_t test_backend(void) {
   return getenv("SHOAL_TEST_POLL") != NULL ? SHOAL_BACKEND_POLL : SHOAL_BACKEND_AUTO;
 }

@@ -56,7 +56,8 @@ static void nonsense_changes_nothing(shoal_tracker *east, const shoal_tracker *w
     shoal_coordinate broken = own(west);
     broken.vector[3] = nonsense[index];
     CHECK_STATUS(shoal_coordinate_update(east, 1, &broken, MS, MS), SHOAL_INVALID_COORDINATE);
-    CHECK_STATUS(shoal_coordinate_distance(&before, &broken, &broken.height), SHOAL_INVALID_COORDINATE);
+    CHECK_STATUS(shoal_coordinate_distance(&before, &broken, &broken.height),
+                 SHOAL_INVALID_COORDINATE);
   }
   after = own(west);
   CHECK_STATUS(shoal_coordinate_update(east, 1, &after, 0, MS), SHOAL_INVALID_ROUND_TRIP);
@@ -67,6 +68,22 @@ static void nonsense_changes_nothing(shoal_tracker *east, const shoal_tracker *w
   CHECK(memcmp(&before, &after, sizeof after) == 0);
 }
 
+static void a_place_survives_a_restart(const shoal_tracker *east, const shoal_tracker *west) {
+  shoal_tracker *again = NULL;
+  shoal_coordinate_snapshot snapshot;
+  shoal_coordinate there = own(west);
+  double ms = 0;
+  CHECK_STATUS(shoal_coordinate_save(east, &snapshot), SHOAL_OK);
+  CHECK_STATUS(shoal_coordinate_new(3, 9, &again), SHOAL_OK);
+  CHECK_STATUS(shoal_coordinate_restore(again, &snapshot), SHOAL_OK);
+  CHECK_STATUS(shoal_coordinate_hear(again, 0, &there, MS), SHOAL_OK);
+  CHECK_STATUS(shoal_coordinate_estimate(again, 0, MS, &ms), SHOAL_OK);
+  CHECK(fabs(ms - 40) < 4);
+  snapshot.mismatch_seconds = NAN;
+  CHECK_STATUS(shoal_coordinate_restore(again, &snapshot), SHOAL_INVALID_COORDINATE);
+  shoal_coordinate_free(again);
+}
+
 int main(void) {
   shoal_tracker *east = NULL, *west = NULL;
   CHECK_STATUS(shoal_coordinate_new(3, 1, &east), SHOAL_OK);
@@ -74,6 +91,7 @@ int main(void) {
   prediction_converges(east, west);
   a_coordinate_is_enough_to_predict(east, west);
   nonsense_changes_nothing(east, west);
+  a_place_survives_a_restart(east, west);
   shoal_coordinate_free(west);
   shoal_coordinate_free(east);
   return 0;

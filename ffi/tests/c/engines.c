@@ -20,7 +20,8 @@ static void take_events(node *self) {
   shoal_status status;
   while ((status = shoal_engine_poll_event(self->engine, &event)) == SHOAL_OK) {
     CHECK(event.at_ns > 0 && event.at_ns <= now);
-    for (size_t index = 0; index < sizeof event.reserved; index++) CHECK(event.reserved[index] == 0);
+    for (size_t index = 0; index < sizeof event.reserved; index++)
+      CHECK(event.reserved[index] == 0);
     self->alive += event.kind == SHOAL_EVENT_MEMBER && event.state == SHOAL_STATE_ALIVE;
     self->dead += event.kind == SHOAL_EVENT_MEMBER && event.state == SHOAL_STATE_DEAD;
     self->joined += event.kind == SHOAL_EVENT_JOINED;
@@ -45,9 +46,10 @@ static void drain(node *self) {
       node *peer = &nodes[index];
       if (memcmp(&peer->address, &transmit.target, sizeof transmit.target) != 0) continue;
       now += MS;
-      /* A peer in the middle of its own drain takes no input: the datagram is lost, as on a network. */
-      if (shoal_engine_handle_datagram(peer->engine, now, &self->address, datagram, transmit.size) ==
-          SHOAL_OK) {
+      /* A peer in the middle of its own drain takes no input: the datagram is lost, as on a
+       * network. */
+      if (shoal_engine_handle_datagram(peer->engine, now, &self->address, datagram,
+                                       transmit.size) == SHOAL_OK) {
         delivered++;
         drain(peer);
       }
@@ -144,13 +146,16 @@ static void bad_datagrams_are_counted(void) {
   size_t count = 0;
   uint64_t received = 0, foreign = 0;
   for (size_t size = 0; size <= 65535; size = size * 3 + 1) {
-    CHECK_STATUS(shoal_engine_handle_datagram(nodes[0].engine, now, &nodes[1].address, datagram, size),
-                 SHOAL_OK);
+    CHECK_STATUS(
+        shoal_engine_handle_datagram(nodes[0].engine, now, &nodes[1].address, datagram, size),
+        SHOAL_OK);
   }
-  CHECK_STATUS(shoal_engine_handle_datagram(nodes[0].engine, now, &nodes[1].address, datagram, 65536),
-               SHOAL_INVALID_ARGUMENT);
-  CHECK_STATUS(shoal_engine_handle_datagram(nodes[0].engine, now, &nodes[1].address, datagram, SIZE_MAX),
-               SHOAL_INVALID_ARGUMENT);
+  CHECK_STATUS(
+      shoal_engine_handle_datagram(nodes[0].engine, now, &nodes[1].address, datagram, 65536),
+      SHOAL_INVALID_ARGUMENT);
+  CHECK_STATUS(
+      shoal_engine_handle_datagram(nodes[0].engine, now, &nodes[1].address, datagram, SIZE_MAX),
+      SHOAL_INVALID_ARGUMENT);
   CHECK_STATUS(shoal_engine_stats(nodes[0].engine, stats, 128, &count), SHOAL_OK);
   CHECK(count > 10 && count <= 128);
   for (size_t index = 0; index < count; index++) {
@@ -165,21 +170,25 @@ static void states_and_broadcasts_arrive(void) {
   static const char greeting[] = "hello from the west";
   size_t size = 0;
   memset(state, 7, sizeof state);
-  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy, &size), SHOAL_NONE);
+  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy, &size),
+               SHOAL_NONE);
   CHECK_STATUS(shoal_engine_set_state(nodes[1].engine, now, state, sizeof state), SHOAL_OK);
   drain(&nodes[1]);
-  CHECK_STATUS(shoal_engine_broadcast(nodes[1].engine, now, (const uint8_t *)greeting, sizeof greeting),
-               SHOAL_OK);
+  CHECK_STATUS(
+      shoal_engine_broadcast(nodes[1].engine, now, (const uint8_t *)greeting, sizeof greeting),
+      SHOAL_OK);
   drain(&nodes[1]);
   run_until(now + 5000 * MS);
   CHECK(nodes[0].told == 1 && strcmp(nodes[0].heard, greeting) == 0);
   CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy - 1, &size),
                SHOAL_OK);
   CHECK(size == sizeof state && copy[0] == 0);
-  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy, &size), SHOAL_OK);
+  CHECK_STATUS(shoal_engine_state(nodes[0].engine, &nodes[1].address, copy, sizeof copy, &size),
+               SHOAL_OK);
   CHECK(size == sizeof state && memcmp(copy, state, sizeof state) == 0);
   CHECK_STATUS(shoal_engine_set_state(nodes[1].engine, now, state, 16385), SHOAL_STATE_TOO_LARGE);
-  CHECK_STATUS(shoal_engine_broadcast(nodes[1].engine, now, state, 1025), SHOAL_BROADCAST_TOO_LARGE);
+  CHECK_STATUS(shoal_engine_broadcast(nodes[1].engine, now, state, 1025),
+               SHOAL_BROADCAST_TOO_LARGE);
 }
 
 static void leaving_is_final(void) {
@@ -196,8 +205,8 @@ static void leaving_is_final(void) {
 
 static void secrets_can_rotate(void) {
   static const uint8_t other[] = "another secret of this cluster";
-  shoal_secret ring[5] = {test_secret(), {other, sizeof other - 1}, test_secret(), test_secret(),
-                          test_secret()};
+  shoal_secret ring[5] = {
+      test_secret(), {other, sizeof other - 1}, test_secret(), test_secret(), test_secret()};
   shoal_secret brief = {other, 15};
   for (int index = 0; index < NODES; index++) {
     CHECK_STATUS(shoal_engine_set_secrets(nodes[index].engine, ring, 2), SHOAL_OK);

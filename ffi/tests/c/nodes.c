@@ -1,4 +1,5 @@
-/* Two nodes over loopback: event descriptors in a poll loop, members, leaving, stopping, starting failures. */
+/* Two nodes over loopback: event descriptors in a poll loop, members, leaving, stopping, starting
+ * failures. */
 #include "check.h"
 
 #include <poll.h>
@@ -75,8 +76,7 @@ static void a_taken_address_is_refused(const shoal_node *node) {
   shoal_node *other = NULL;
   char detail[SHOAL_DETAIL_SIZE] = "";
   config.bind = address_of(node);
-  CHECK_STATUS(shoal_node_start(&config, &other, detail, sizeof detail),
-               SHOAL_ADDRESS_IN_USE);
+  CHECK_STATUS(shoal_node_start(&config, &other, detail, sizeof detail), SHOAL_ADDRESS_IN_USE);
   CHECK(strstr(detail, "in use") != NULL);
   CHECK_STATUS(shoal_node_start(&config, &other, NULL, 0), SHOAL_ADDRESS_IN_USE);
   memset(detail, 'x', sizeof detail);
@@ -88,8 +88,7 @@ static void a_taken_address_is_refused(const shoal_node *node) {
   CHECK_STATUS(shoal_node_start(&config, &other, NULL, 0), SHOAL_ADDRESS_NOT_AVAILABLE);
   config.probe_interval_ms = 1;
   config.bind = test_address("127.0.0.1:0");
-  CHECK_STATUS(shoal_node_start(&config, &other, detail, sizeof detail),
-               SHOAL_INVALID_SETTING);
+  CHECK_STATUS(shoal_node_start(&config, &other, detail, sizeof detail), SHOAL_INVALID_SETTING);
   CHECK(strstr(detail, "probe_interval_ms is 1") != NULL);
   CHECK(other == NULL);
 }

@@ -1,5 +1,6 @@
-/* Every function with NULL for each of its pointers, with sizes of zero and of everything, and with settings of a
- * wrong size: a status each time, nothing written, never a crash. The runner checks that every exported name is here. */
+/* Every function with NULL for each of its pointers, with sizes of zero and of everything, and with
+ * settings of a wrong size: a status each time, nothing written, never a crash. The runner checks
+ * that every exported name is here. */
 #include "check.h"
 
 #include <sys/socket.h>
@@ -103,7 +104,8 @@ static void engines(void) {
   REFUSES_NULL(shoal_engine_poll_transmit(NULL, 1, datagram, sizeof datagram, &transmit));
   REFUSES_NULL(shoal_engine_poll_transmit(engine, 1, NULL, sizeof datagram, &transmit));
   REFUSES_NULL(shoal_engine_poll_transmit(engine, 1, datagram, sizeof datagram, NULL));
-  CHECK_STATUS(shoal_engine_poll_transmit(engine, 1, datagram, 0, &transmit), SHOAL_BUFFER_TOO_SMALL);
+  CHECK_STATUS(shoal_engine_poll_transmit(engine, 1, datagram, 0, &transmit),
+               SHOAL_BUFFER_TOO_SMALL);
   CHECK_STATUS(shoal_engine_poll_transmit(engine, 1, datagram, sizeof datagram - 1, &transmit),
                SHOAL_BUFFER_TOO_SMALL);
   CHECK_STATUS(shoal_engine_poll_transmit(engine, 1, datagram, SIZE_MAX, &transmit), SHOAL_NONE);
@@ -170,7 +172,8 @@ static void nodes(void) {
   CHECK_STATUS(shoal_thread_start(99, SHOAL_CPU_ANY, &thread, NULL, 0), SHOAL_INVALID_SETTING);
   CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_AUTO, INT32_MIN, &thread, NULL, 0),
                SHOAL_INVALID_SETTING);
-  CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_AUTO, INT32_MAX, &thread, NULL, 0), SHOAL_PIN_FAILED);
+  CHECK_STATUS(shoal_thread_start(SHOAL_BACKEND_AUTO, INT32_MAX, &thread, NULL, 0),
+               SHOAL_PIN_FAILED);
   CHECK_STATUS(shoal_thread_start(test_backend(), SHOAL_CPU_ANY, &thread, NULL, 0), SHOAL_OK);
   shoal_thread_free(NULL);
   REFUSES_NULL(shoal_node_start_on(NULL, &own, &node, NULL, 0));
@@ -193,6 +196,18 @@ static void nodes(void) {
   REFUSES_NULL(shoal_node_join(node, NULL, 1));
   CHECK_STATUS(shoal_node_join(node, &address, SIZE_MAX), SHOAL_TOO_MANY_SEEDS);
   REFUSES_NULL(shoal_node_leave(NULL));
+  REFUSES_NULL(shoal_node_set_state(NULL, (const uint8_t *)text, 9));
+  REFUSES_NULL(shoal_node_set_state(node, NULL, 9));
+  CHECK_STATUS(shoal_node_set_state(node, NULL, 0), SHOAL_OK);
+  CHECK_STATUS(shoal_node_set_state(node, (const uint8_t *)text, SIZE_MAX), SHOAL_STATE_TOO_LARGE);
+  REFUSES_NULL(shoal_node_state(NULL, &address, (uint8_t *)text, sizeof text, &count));
+  REFUSES_NULL(shoal_node_state(node, NULL, (uint8_t *)text, sizeof text, &count));
+  REFUSES_NULL(shoal_node_state(node, &address, NULL, sizeof text, &count));
+  REFUSES_NULL(shoal_node_state(node, &address, (uint8_t *)text, sizeof text, NULL));
+  REFUSES_NULL(shoal_node_broadcast(NULL, (const uint8_t *)text, 9));
+  REFUSES_NULL(shoal_node_broadcast(node, NULL, 9));
+  CHECK_STATUS(shoal_node_broadcast(node, (const uint8_t *)text, SIZE_MAX),
+               SHOAL_BROADCAST_TOO_LARGE);
   REFUSES_NULL(shoal_node_set_secrets(NULL, &secret, 1));
   REFUSES_NULL(shoal_node_set_secrets(node, NULL, 1));
   REFUSES_NULL(shoal_node_members(NULL, &member, 1, &count));
@@ -225,6 +240,7 @@ static void coordinates(void) {
   char text[SHOAL_DETAIL_SIZE];
   shoal_tracker *tracker = NULL;
   shoal_coordinate coordinate;
+  shoal_coordinate_snapshot snapshot;
   shoal_rtt rtt;
   double value;
 
@@ -256,6 +272,12 @@ static void coordinates(void) {
   REFUSES_NULL(shoal_coordinate_quality(NULL, 0, 1, &value));
   REFUSES_NULL(shoal_coordinate_quality(tracker, 0, 1, NULL));
   CHECK_STATUS(shoal_coordinate_rtt(tracker, UINT32_MAX, 1, &rtt), SHOAL_NONE);
+  REFUSES_NULL(shoal_coordinate_save(NULL, &snapshot));
+  REFUSES_NULL(shoal_coordinate_save(tracker, NULL));
+  CHECK_STATUS(shoal_coordinate_save(tracker, &snapshot), SHOAL_OK);
+  REFUSES_NULL(shoal_coordinate_restore(NULL, &snapshot));
+  REFUSES_NULL(shoal_coordinate_restore(tracker, NULL));
+  CHECK_STATUS(shoal_coordinate_restore(tracker, &snapshot), SHOAL_OK);
   REFUSES_NULL(shoal_coordinate_distance(NULL, &coordinate, &value));
   REFUSES_NULL(shoal_coordinate_distance(&coordinate, NULL, &value));
   REFUSES_NULL(shoal_coordinate_distance(&coordinate, &coordinate, NULL));

@@ -1,4 +1,5 @@
-/* Versions, texts, addresses, settings: everything that needs no handle. A second file includes the header as well. */
+/* Versions, texts, addresses, settings: everything that needs no handle. A second file includes the
+ * header as well. */
 #include "check.h"
 
 #include <arpa/inet.h>
@@ -29,9 +30,8 @@ static void texts(void) {
 static void addresses_as_text(void) {
   static const char *const good[] = {"127.0.0.1:9000", "[::1]:65535", "0.0.0.0:0",
                                      "[fd00:1111:2222:3333:4444:5555:6666:7777]:10000"};
-  static const char *const bad[] = {"",           "127.0.0.1", "localhost:9000",
-                                    "127.0.0.1:65536", "::1:1",     "[::1]",
-                                    "1.2.3.4:5 ", "\xff\xfe:1"};
+  static const char *const bad[] = {"",      "127.0.0.1", "localhost:9000", "127.0.0.1:65536",
+                                    "::1:1", "[::1]",     "1.2.3.4:5 ",     "\xff\xfe:1"};
   char text[SHOAL_ADDRESS_TEXT_SIZE];
   char long_text[4096];
   shoal_address address, same;
@@ -40,8 +40,7 @@ static void addresses_as_text(void) {
     CHECK_STATUS(shoal_address_parse(good[index], &address), SHOAL_OK);
     CHECK_STATUS(shoal_address_format(&address, text, sizeof text), SHOAL_OK);
     CHECK(strcmp(text, good[index]) == 0);
-    CHECK_STATUS(shoal_address_format(&address, text, strlen(good[index])),
-                 SHOAL_BUFFER_TOO_SMALL);
+    CHECK_STATUS(shoal_address_format(&address, text, strlen(good[index])), SHOAL_BUFFER_TOO_SMALL);
     CHECK_STATUS(shoal_address_format(&address, text, strlen(good[index]) + 1), SHOAL_OK);
     CHECK_STATUS(shoal_address_format(&address, text, SIZE_MAX), SHOAL_OK);
   }
@@ -88,8 +87,9 @@ static void addresses_as_sockaddr(void) {
                SHOAL_INVALID_ARGUMENT);
   CHECK_STATUS(shoal_address_to_sockaddr(&wide, AF_UNIX, any, sizeof storage, &size),
                SHOAL_INVALID_ARGUMENT);
-  CHECK_STATUS(shoal_address_to_sockaddr(&wide, AF_INET6, any, sizeof(struct sockaddr_in6) - 1, &size),
-               SHOAL_BUFFER_TOO_SMALL);
+  CHECK_STATUS(
+      shoal_address_to_sockaddr(&wide, AF_INET6, any, sizeof(struct sockaddr_in6) - 1, &size),
+      SHOAL_BUFFER_TOO_SMALL);
   CHECK_STATUS(shoal_address_to_sockaddr(&wide, AF_INET6, any, 0, &size), SHOAL_BUFFER_TOO_SMALL);
   CHECK(size == 99);
   CHECK_STATUS(shoal_address_to_sockaddr(&wide, AF_INET6, any, SIZE_MAX, &size), SHOAL_OK);

@@ -1,4 +1,5 @@
-/* The rule on threads: one thread takes events and stops the node, others ask whatever they like meanwhile. */
+/* The rule on threads: one thread takes events and stops the node, others ask whatever they like
+ * meanwhile. */
 #include "check.h"
 
 #include <poll.h>

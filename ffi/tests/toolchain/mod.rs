@@ -1,4 +1,5 @@
 //! Compiling and running C programs from tests, within a time limit.
+#![allow(dead_code)] // Each test uses its part.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -68,13 +69,11 @@ impl Build<'_> {
 
 /// Runs a program to its end and gives back what it wrote.
 pub fn run(program: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(program);
-    command.args(arguments);
-    run_command(command)
+    run_command(Command::new(program).args(arguments))
 }
 
 /// Runs a command to its end and gives back what it wrote.
-pub fn run_command(mut command: Command) -> String {
+pub fn run_command(command: &mut Command) -> String {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that a program that hangs ends with everything it started.
     command.process_group(0);

@@ -126,8 +126,8 @@ def _record(event: shoal.Event, node: shoal.Node) -> dict[str, object]:
             return {"event": "left", "at_ms": node.unix_ms(at_ns)}
         case shoal.Overflow(lost):
             return {"event": "overflow", "lost": lost}
-        case shoal.OtherEvent(text):
-            return {"event": "other", "text": text}
+        case other:
+            return {"event": "other", "text": str(other)}
 
 
 def _print(record: dict[str, object], as_json: bool) -> None:

@@ -23,6 +23,13 @@ from typing import TypeAlias
 from shoal import _native
 from shoal._errors import ClosedError, ConfigError, LifecycleError
 from shoal._native import (
+    Broadcast,
+    JobGlobalTimeout,
+    JobMemberDead,
+    JobStatusCorrection,
+    JobStuck,
+    JobSuperseded,
+    JobTimedOut,
     JoinDelayed,
     Joined,
     Left,
@@ -30,9 +37,34 @@ from shoal._native import (
     OtherEvent,
     Overflow,
     Refuted,
+    Stalled,
+    StateChanged,
+    WorkerOverdue,
 )
 
-Event: TypeAlias = MemberEvent | Joined | JoinDelayed | Refuted | Left | Overflow | OtherEvent
+JobEvent: TypeAlias = (
+    JobTimedOut
+    | JobStuck
+    | JobSuperseded
+    | WorkerOverdue
+    | JobGlobalTimeout
+    | JobStatusCorrection
+    | OtherEvent
+)
+"""What happens to jobs."""
+Event: TypeAlias = (
+    MemberEvent
+    | StateChanged
+    | Broadcast
+    | Joined
+    | JoinDelayed
+    | Refuted
+    | Stalled
+    | Left
+    | Overflow
+    | JobMemberDead
+    | JobEvent
+)
 """Everything that a node tells."""
 
 _BATCH = 256
@@ -95,7 +127,7 @@ class EventStream(AsyncIterator[Event]):
     only when it is returned.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_ended", "_hub", "_loop", "_owner", "_waiter")
+    __slots__ = ("__weakref__", "_buffer", "_ended", "_error", "_hub", "_loop", "_owner", "_waiter")
 
     def __init__(
         self, hub: EventHub, owner: object, loop: asyncio.AbstractEventLoop, capacity: int
@@ -107,6 +139,7 @@ class EventStream(AsyncIterator[Event]):
         self._buffer = EventBuffer(capacity)
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
+        self._error: LifecycleError | None = None
 
     @property
     def lost(self) -> int:
@@ -119,7 +152,7 @@ class EventStream(AsyncIterator[Event]):
     async def __anext__(self) -> Event:
         while not self._buffer:
             if self._ended:
-                raise StopAsyncIteration
+                raise self._error or StopAsyncIteration
             self._check_wait()
             self._waiter = self._loop.create_future()
             # The loop knows a waiting task only through its future: somebody must hold on to it.
@@ -152,9 +185,9 @@ class EventStream(AsyncIterator[Event]):
         self._buffer.extend(events)
         self._wake()
 
-    def end(self) -> None:
-        """Nothing will follow."""
-        self._ended = True
+    def end(self, error: LifecycleError | None = None) -> None:
+        """Nothing will follow, and why where that is a defect."""
+        self._ended, self._error = True, error
         self._wake()
 
     def _wake(self) -> None:
@@ -254,12 +287,14 @@ class EventHub:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
-    def _finish(self) -> None:
+    def _finish(self, error: LifecycleError | None = None) -> None:
         self._detach()
         for stream in self._live_streams():
-            stream.end()
+            stream.end(error)
         for waiter in filter(_is_awaited, self._left_waiters):
-            waiter.set_exception(ClosedError("the node was closed before it had said goodbye"))
+            waiter.set_exception(
+                error or ClosedError("the node was closed before it had said goodbye")
+            )
 
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
         self._native.check_running()
@@ -302,8 +337,9 @@ class EventHub:
     def _drain(self) -> None:
         try:
             events = self._native.poll_events(_BATCH)
-        except LifecycleError:
-            self._finish()
+        except LifecycleError as error:
+            # Closed by another thread, which is an end, or stopped by a defect, which is none.
+            self._finish(error if self._native.is_open else None)
             return
         streams = self._live_streams()
         for stream in streams:

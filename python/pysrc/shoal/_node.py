@@ -13,10 +13,20 @@ from typing import Literal, NoReturn, Self, TypeAlias
 from shoal import _native
 from shoal._addresses import Address, look_up, look_up_async, split_seeds
 from shoal._config import Config
-from shoal._enums import Role
+from shoal._enums import JobOutcome, Role
 from shoal._errors import LeaveTimeoutError, LifecycleError
 from shoal._events import Event, EventHub, EventStream
-from shoal._native import Coordinate, Member, NodeThread, Rtt
+from shoal._ids import Datacenters, JobName, WorkerName
+from shoal._native import (
+    Coordinate,
+    ExtensionDenial,
+    ExtensionGrant,
+    JobSnapshot,
+    Member,
+    NodeThread,
+    Rtt,
+    WorkflowCounts,
+)
 
 Secret: TypeAlias = bytes | Sequence[bytes]
 """16 to 256 bytes that all nodes share, or up to four of them: the first seals, all open."""
@@ -107,7 +117,7 @@ class Node:
 
     @property
     def is_running(self) -> bool:
-        """Whether the node is started and not closed."""
+        """Whether the node is started, not closed, and its thread lives."""
         return self._native.is_running
 
     async def leave(self) -> None:
@@ -148,7 +158,7 @@ class Node:
             self._leaving = True
 
     async def __aenter__(self) -> Self:
-        if not self.is_running:
+        if not self._native.is_open:
             self._start(await look_up_async(self._join))
         return self
 
@@ -159,7 +169,7 @@ class Node:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self.is_running:
+            if self._native.is_open:
                 async with asyncio.timeout(_LEAVE_TIMEOUT):
                     await self.leave()
         except TimeoutError:
@@ -168,7 +178,7 @@ class Node:
             self.close()
 
     def __enter__(self) -> Self:
-        return self if self.is_running else self.start()
+        return self if self._native.is_open else self.start()
 
     def __exit__(
         self,
@@ -177,7 +187,7 @@ class Node:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self.is_running:
+            if self._native.is_open:
                 self.leave_sync()
         except LeaveTimeoutError as timeout:
             _LOGGER.warning("%s", timeout)
@@ -187,7 +197,7 @@ class Node:
     def __del__(self) -> None:
         # A node whose arguments were refused has nothing to close.
         native = getattr(self, "_native", None)
-        if native is None or not native.is_running:
+        if native is None or not native.is_open:
             return
         message = f"unclosed {self!r}; use `async with`, `with` or close()"
         try:
@@ -205,7 +215,9 @@ class Node:
             return "<shoal.Node, not started>"
         if self._native.is_foreign:
             return f"<shoal.Node {address} of the parent process>"
-        return f"<shoal.Node {address}>" if self.is_running else f"<shoal.Node {address}, closed>"
+        return (
+            f"<shoal.Node {address}>" if self._native.is_open else f"<shoal.Node {address}, closed>"
+        )
 
     # What it knows
 
@@ -258,6 +270,23 @@ class Node:
         """An event's `at_ns` as wall clock time, in milliseconds since 1970."""
         return self._native.unix_ms(at_ns)
 
+    @property
+    def state(self) -> bytes:
+        """What this node attaches to itself: every member comes to hold it (`StateChanged` there).
+
+        At most `Config.state_size_max` bytes; empty at first. Setting it waits well under a
+        millisecond for the engine.
+        """
+        return self._native.own_state
+
+    @state.setter
+    def state(self, state: bytes | bytearray) -> None:
+        self._native.set_state(state)
+
+    def state_of(self, address: Address) -> bytes | None:
+        """The state of the member at this address; `None` when none has come here."""
+        return self._native.state(address)
+
     # What happens
 
     def events(self, *, capacity: int = 1_024) -> EventStream:
@@ -288,6 +317,86 @@ class Node:
         Waits for the resolver if a seed is a name, and well under a millisecond for the engine.
         """
         self._native.join(look_up(split_seeds(seeds)))
+
+    def broadcast(self, payload: bytes | bytearray) -> None:
+        """Sends at most 1,024 bytes to every member once (`Broadcast` there), without an answer.
+
+        Raises `CommandError` while 256 broadcasts are under way.
+        """
+        self._native.broadcast(payload)
+
+    # Jobs
+
+    def job_started(
+        self,
+        job: JobName,
+        timeout_seconds: float,
+        *,
+        gate: Address | None = None,
+        datacenter_count: int = 0,
+        fence: int = 1,
+    ) -> bool:
+        """Begins to lead a job on this manager. Returns whether it is new.
+
+        timeout_seconds: how long it may take, extensions aside; 1 ms to 365 days.
+        gate: the gate it came through, which then decides about timeouts for all datacenters.
+        datacenter_count: in how many datacenters it runs, 0 when unknown.
+        fence: the leadership this manager has of it, for example the term of its election.
+        """
+        return self._native.job_started(job, timeout_seconds, gate, datacenter_count, fence)
+
+    def job_progress(self, job: JobName, workflows: WorkflowCounts | None = None) -> bool:
+        """Notes that a job made progress, and what its workflows are doing where that is known.
+        Returns whether the job is running here."""
+        return self._native.job_progress(job, workflows)
+
+    def job_finished(self, job: JobName, outcome: str = JobOutcome.COMPLETED) -> bool:
+        """Ends a job: on a manager its run in this datacenter, on a gate the watch over all of
+        them. Returns whether it was running here; ending it twice changes nothing."""
+        return self._native.job_finished(job, outcome)
+
+    def worker_extension(
+        self,
+        job: JobName,
+        worker: WorkerName,
+        progress: float,
+        *,
+        completed_items: int | None = None,
+        is_suspect: bool = False,
+    ) -> ExtensionGrant | ExtensionDenial:
+        """Negotiates more time with a worker of a job.
+
+        progress: how much of its work is done, in any unit that rises.
+        completed_items: how many items are done, where the worker counts them.
+        is_suspect: whether the worker may have failed; then nothing is granted.
+        """
+        return self._native.worker_extension(job, worker, progress, completed_items, is_suspect)
+
+    def job_taken_over(self, snapshot: JobSnapshot, term: int = 0) -> bool:
+        """Takes over the lead of a job on this manager, from what was replicated here or kept over
+        a restart. Returns whether anything changed."""
+        return self._native.job_taken_over(snapshot, term)
+
+    def job_given_up(self, job: JobName) -> bool:
+        """Gives up the lead of a job: it is forgotten without a word. Returns whether anything
+        changed."""
+        return self._native.job_given_up(job)
+
+    def job_snapshot(self, job: JobName) -> JobSnapshot | None:
+        """What a new leader of a job would need to go on; `None` when it is not led here."""
+        return self._native.job_snapshot(job)
+
+    def gate_job_started(
+        self, job: JobName, timeout_seconds: float, datacenters: Datacenters
+    ) -> bool:
+        """Begins to watch a job on this gate. Returns whether it is new.
+
+        datacenters: the names of those it was sent to, or a dict from names to the managers that
+            accepted it (`None` where that is not known yet).
+        """
+        return self._native.gate_job_started(job, timeout_seconds, datacenters)
+
+    # Secrets
 
     def set_secrets(self, secret: Secret) -> None:
         """Seals with the first of these secrets from now on and opens with any of them.

@@ -129,6 +129,9 @@ fn a_forgotten_slot_knows_nothing() {
             assert_eq!(copy.rtt(slot, now), None);
             assert_eq!(copy.peer_coordinate(slot), None);
             assert_eq!(copy.measured_ms(slot), None);
+            let mut swept = Vec::new();
+            copy.table().estimate_all(copy.coordinate(), &mut swept);
+            assert!(swept.get(slot as usize).is_none_or(|ms| ms.is_infinite()));
             assert_eq!(copy.coordinate(), tracker.coordinate());
         });
     }
