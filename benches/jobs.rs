@@ -54,9 +54,8 @@ static ALLOCATOR: Measuring = Measuring;
 /// Ids as a host would draw them, in no order that a table could profit from.
 fn ids(count: u32) -> Vec<JobId> {
     let mut random = Random::new(11);
-    let draw = |random: &mut Random| {
-        u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())
-    };
+    let draw =
+        |random: &mut Random| u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
     (0..count).map(|_| JobId::from(draw(&mut random))).collect()
 }
 

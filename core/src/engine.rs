@@ -529,6 +529,23 @@ mod tests {
         assert!(matches!(events.last(), Some(Event::Left { .. })), "{events:?}");
     }
 
+    /// In the Python node the cleanup of old coordinates is never called.
+    #[test]
+    fn defect_v4_coordinates_of_the_long_silent_are_forgotten() {
+        let mut cluster = Cluster::new();
+        for number in 0..3 {
+            cluster.start(number, Config { dead_retention_ms: 100_000_000, ..config(number) });
+        }
+        cluster.run_for(5 * SECOND);
+        cluster.kill(2);
+        let rtt = |c: &Cluster| c.engines[&0].rtt(address(2), c.now);
+        cluster.run_for(60 * SECOND);
+        assert!(rtt(&cluster).is_some(), "forgotten too soon");
+        cluster.run_for(10_000 * SECOND);
+        assert_eq!(rtt(&cluster), None);
+        assert!(cluster.engines[&0].stats().value(Counter::CoordinatesExpired) > 0);
+    }
+
     /// In the Python node being probed counts as an accusation.
     #[test]
     fn defect_p4_being_probed_is_not_an_accusation() {

@@ -8,6 +8,7 @@ mod effects;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod federation;
 pub mod id;
 #[cfg(unix)]
 pub mod io;

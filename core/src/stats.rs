@@ -57,6 +57,7 @@ counters! {
 
     RoundTripsRefused, "round_trips_refused", "Round trips outside what a network can do.";
     CoordinatesUpdated, "coordinates_updated", "Coordinate updates applied.";
+    CoordinatesExpired, "coordinates_expired", "Coordinates of peers forgotten because they were too old.";
     CoordinatesRefused, "coordinates_refused", "Coordinates of peers that were not finite or out of range.";
 
     UpdatesReceived, "updates_received", "Member updates read from gossip and tables.";

@@ -22,9 +22,9 @@
 //! outlive the call.
 //!
 //! # Ownership
-//! What a `_new` or `_start` function gave goes back exactly once to the `_free` function of
-//! the same noun, which takes NULL as well. Handles are independent of each other: free them in
-//! any order. Text returned as `const char *` is static.
+//! What a `_new` or `_start` function gave goes back exactly once to the `_free` function whose
+//! name begins alike, which takes NULL as well. Handles are independent of each other: free
+//! them in any order. Text returned as `const char *` is static.
 //!
 //! # Threads
 //! A handle passed as `const` may be used by any number of threads at the same time; passed
@@ -33,10 +33,11 @@
 //! by one thread at a time. No function calls back into the program.
 //!
 //! # Growth
-//! `shoal_config` begins with its size, so that a program and a library of different age
-//! understand each other. All other structures have a fixed size; their `reserved` bytes are
-//! zero, and must be zero where a program fills them in. A change that breaks compiled programs
-//! raises `SHOAL_ABI_VERSION`.
+//! Structures of settings (`shoal_config`, `shoal_router_config`, `shoal_timeouts_config`)
+//! begin with their size, so that a program and a library of different age understand each
+//! other. All other structures have a fixed size; their `reserved` bytes are zero, and must be
+//! zero where a program fills them in. A change that breaks compiled programs raises
+//! `SHOAL_ABI_VERSION`.
 //!
 //! # Bugs
 //! A failed assertion inside Shoal is caught at this border: the call returns `SHOAL_PANIC`,

@@ -1,4 +1,5 @@
-//! Settings: dataclasses in Python, structures of the engine in Rust, one list of names between them.
+//! Settings: dataclasses in Python, structures of the engine in Rust, one list of names between
+//! them.
 //!
 //! The Python classes take their defaults from here, so a default is written once, in the engine. A
 //! test compares the names with the engine's.
@@ -127,7 +128,8 @@ pub(crate) fn engine_config(
 ) -> PyResult<Config> {
     let mut config = group(settings, "Config", nobody)?;
     config.secrets = secrets;
-    // Whether peers can reach the address is known when a socket is bound; the rest can be told now.
+    // Whether peers can reach the address is known when a socket is bound; the rest can be told
+    // now.
     config.check().map_err(Failure::from)?;
     config.advertise = advertise;
     Ok(config)
@@ -169,7 +171,10 @@ macro_rules! groups {
                     let check: fn(&$class) -> Result<(), ConfigError> = $check;
                     check(&$class::read(config)?)
                 })*
-                _ => return Err(PyTypeError::new_err(format!("{class} holds no settings of Shoal"))),
+                _ => {
+                    let message = format!("{class} holds no settings of Shoal");
+                    return Err(PyTypeError::new_err(message));
+                }
             };
             Ok(checked.map_err(Failure::from)?)
         }

@@ -1,8 +1,9 @@
-//! How arguments and results cross the border: addresses, datacenters, durations, bytes and secrets.
+//! How arguments and results cross the border: addresses, datacenters, durations, bytes and
+//! secrets.
 //!
 //! Each has a small type of its own that Python reads as a `str` (or an enum that is one), so that
-//! the classes of [`values`](crate::values) and [`events`](crate::events) keep the engine's compact form
-//! and make Python objects only of the fields that a program looks at.
+//! the classes of [`values`](crate::values) and [`events`](crate::events) keep the engine's compact
+//! form and make Python objects only of the fields that a program looks at.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, IntoPyObject};
+use shoal_core::config::SECRET_COUNT_MAX;
 use shoal_core::coordinate::DIMENSIONS;
 use shoal_core::{Address, DatacenterName, Duration, Secret};
 
@@ -226,6 +228,8 @@ impl FromPyObject<'_, '_> for Secrets {
             return Err(wrong_type());
         }
         let items = value.try_iter().map_err(|_| wrong_type())?;
+        // One more than a ring holds is enough to refuse it, however many there are.
+        let items = items.take(SECRET_COUNT_MAX + 1);
         items.map(|item| secret(&item?)).collect::<PyResult<_>>().map(Secrets)
     }
 }

@@ -1,8 +1,9 @@
 //! Network coordinates by themselves: where this host is in the latency space, and how far its
 //! peers are, for programs that exchange coordinates in messages of their own.
 //!
-//! The engine keeps peers by slot; here they have names, each of which gets a slot with its first sample and
-//! keeps it until it is forgotten. The table is bounded; when it is full, a new peer is refused.
+//! The engine keeps peers by slot; here they have names, each of which gets a slot with its first
+//! sample and keeps it until it is forgotten. The table is bounded; when it is full, a new peer is
+//! refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -115,9 +116,9 @@ value_class! {
 
 /// This host's place in the latency space, and what is known of its peers'.
 ///
-/// Tell it every measured round trip together with the coordinate that the peer sent along; send your own
-/// `coordinate` with every message. Peers have names of your choosing. Times are nanoseconds of one
-/// clock, that of `time.monotonic_ns()` where none is given.
+/// Tell it every measured round trip together with the coordinate that the peer sent along; send
+/// your own `coordinate` with every message. Peers have names of your choosing. Times are
+/// nanoseconds of one clock, that of `time.monotonic_ns()` where none is given.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct CoordinateTracker {
     state: Mutex<State>,
@@ -162,8 +163,8 @@ impl State {
         Ok(slot)
     }
 
-    /// Turns the outcome of a sample into what Python is told. A newcomer whose first sample was refused
-    /// takes no room.
+    /// Turns the outcome of a sample into what Python is told. A newcomer whose first sample was
+    /// refused takes no room.
     fn settle(
         &mut self,
         slot: u32,
@@ -219,8 +220,8 @@ impl CoordinateTracker {
 
     /// Takes note of a peer's coordinate and, after an exchange, of the round trip to it.
     ///
-    /// Returns `None` when it was used, and otherwise why not: a peer that tells nonsense is counted,
-    /// not an error.
+    /// Returns `None` when it was used, and otherwise why not: a peer that tells nonsense is
+    /// counted, not an error.
     #[pyo3(signature = (peer, coordinate, rtt_ms=None, *, now_ns=None))]
     fn observe(
         &self,
@@ -288,8 +289,8 @@ impl CoordinateTracker {
     }
 
     /// Round trips to all peers in milliseconds, as packed 32-bit floats in the order of `peers()`:
-    /// measured where that is recent, predicted elsewhere, infinite where nothing is known. Read them
-    /// with `numpy.frombuffer(..., "float32")` or `memoryview(...).cast("f")`.
+    /// measured where that is recent, predicted elsewhere, infinite where nothing is known. Read
+    /// them with `numpy.frombuffer(..., "float32")` or `memoryview(...).cast("f")`.
     #[pyo3(signature = (*, now_ns=None))]
     fn round_trips_ms<'py>(
         &self,
@@ -353,7 +354,8 @@ impl CoordinateTracker {
         Ok(true)
     }
 
-    /// Forgets every peer of which nothing is recent enough to be used. Returns how many those were.
+    /// Forgets every peer of which nothing is recent enough to be used. Returns how many those
+    /// were.
     #[pyo3(signature = (*, now_ns=None))]
     fn cleanup(&self, py: Python<'_>, now_ns: Option<Whole>) -> PyResult<usize> {
         let now = time(now_ns);

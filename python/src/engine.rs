@@ -1,7 +1,8 @@
-//! The sans-I/O engine for Python: for simulations, for tests, for programs with a loop of their own.
+//! The sans-I/O engine for Python: for simulations, for tests, for programs with a loop of their
+//! own.
 //!
-//! The drive loop is the engine's: one input, then drain, then wait. Where the engine asserts, this class
-//! raises, before anything has changed.
+//! The drive loop is the engine's: one input, then drain, then wait. Where the engine asserts, this
+//! class raises, before anything has changed.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard};
@@ -28,10 +29,11 @@ use crate::values::{Coordinate, Member, Rtt};
 
 /// One node's whole state, without I/O and without a clock.
 ///
-/// One input, then drain, then wait: after each `handle_datagram`, `handle_timeout`, `join` and `leave`
-/// call `poll_transmit` until it returns `None`, then `poll_event` until it returns `None`; then wait
-/// for a datagram or for `poll_timeout()`. Times are nanoseconds of one clock of your choosing, for example
-/// `time.monotonic_ns()`. The same seed and the same inputs give the same outputs, bit for bit.
+/// One input, then drain, then wait: after each `handle_datagram`, `handle_timeout`, `join` and
+/// `leave` call `poll_transmit` until it returns `None`, then `poll_event` until it returns `None`;
+/// then wait for a datagram or for `poll_timeout()`. Times are nanoseconds of one clock of your
+/// choosing, for example `time.monotonic_ns()`. The same seed and the same inputs give the same
+/// outputs, bit for bit.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct Engine {
     state: Mutex<State>,
@@ -51,8 +53,9 @@ struct State {
 impl Engine {
     /// A node at the address `advertise` that knows only itself.
     ///
-    /// `seed` decides everything that is random about it; two nodes of one cluster need different seeds.
-    /// `generation` says which run of the program this is, and must be larger at every restart.
+    /// `seed` decides everything that is random about it; two nodes of one cluster need different
+    /// seeds. `generation` says which run of the program this is, and must be larger at every
+    /// restart.
     #[new]
     #[pyo3(signature = (
         advertise, *, secret, seed, generation, now_ns, role=Name(Role::Manager),
@@ -107,8 +110,8 @@ impl Engine {
         Ok(self.state(py)?.engine.poll_timeout().map(Instant::as_nanos))
     }
 
-    /// The next datagram to send and where to, as the arguments of `socket.sendto`; `None` when there
-    /// is none. `now_ns` should be the time of sending: round trips are counted from it.
+    /// The next datagram to send and where to, as the arguments of `socket.sendto`; `None` when
+    /// there is none. `now_ns` should be the time of sending: round trips are counted from it.
     fn poll_transmit<'py>(&self, py: Python<'py>, now_ns: Whole) -> PyResult<Option<Sendto<'py>>> {
         let mut state = self.state(py)?;
         let State { engine, outgoing, .. } = &mut *state;
@@ -187,8 +190,8 @@ impl Engine {
         Ok(noted.map_err(Failure::from)?)
     }
 
-    /// Ends a job: on a manager its run in this datacenter, on a gate the watch over all of them. Returns
-    /// whether it was running here.
+    /// Ends a job: on a manager its run in this datacenter, on a gate the watch over all of them.
+    /// Returns whether it was running here.
     #[pyo3(signature = (now_ns, job, outcome=Name(JobOutcome::Completed)),
         text_signature = "($self, now_ns, job, outcome='completed')")]
     fn job_finished(
@@ -224,7 +227,8 @@ impl Engine {
         extension_object(py, answer)
     }
 
-    /// Takes over the lead of a job from what was replicated here. Returns whether anything changed.
+    /// Takes over the lead of a job from what was replicated here. Returns whether anything
+    /// changed.
     #[pyo3(signature = (now_ns, snapshot, term=0))]
     fn job_taken_over(
         &self,
@@ -239,7 +243,8 @@ impl Engine {
         Ok(changed.map_err(Failure::from)?)
     }
 
-    /// Gives up the lead of a job: it is forgotten without a word. Returns whether anything changed.
+    /// Gives up the lead of a job: it is forgotten without a word. Returns whether anything
+    /// changed.
     fn job_given_up(&self, py: Python<'_>, now_ns: Whole, job: JobArgument) -> PyResult<bool> {
         let now = Instant::from_nanos(now_ns.0);
         let changed = self.drained(py)?.engine.leader_changed(now, job.0, &LeaderChange::Lost);
@@ -257,8 +262,8 @@ impl Engine {
         Ok(self.state(py)?.engine.job_snapshot(now, job.0).map(JobSnapshot::from))
     }
 
-    /// Begins to watch a job on this gate, in these datacenters: names, or a dict from names to the managers
-    /// that accepted it. Returns whether it is new.
+    /// Begins to watch a job on this gate, in these datacenters: names, or a dict from names to the
+    /// managers that accepted it. Returns whether it is new.
     fn gate_job_started(
         &self,
         py: Python<'_>,
@@ -273,8 +278,8 @@ impl Engine {
         Ok(self.drained(py)?.engine.gate_job_started(now, &start).map_err(Failure::from)?)
     }
 
-    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time, `JobMemberDead`
-    /// follows. Returns whether the accusation is news.
+    /// Somebody says that a member does not serve a job. Unless enough vouch for it in time,
+    /// `JobMemberDead` follows. Returns whether the accusation is news.
     fn accuse_for_job(
         &self,
         py: Python<'_>,

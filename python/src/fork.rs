@@ -1,8 +1,8 @@
 //! Recognising objects that a fork has separated from their thread.
 //!
-//! A forked child has a copy of every object but none of the threads, so a node in it would wait for ever
-//! for an answer. The package asks Python to call [`after_fork_in_child`]; every object remembers the
-//! epoch in which it was made and refuses to work in a later one.
+//! A forked child has a copy of every object but none of the threads, so a node in it would wait
+//! for ever for an answer. The package asks Python to call [`after_fork_in_child`]; every object
+//! remembers the epoch in which it was made and refuses to work in a later one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

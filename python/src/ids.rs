@@ -13,8 +13,8 @@ macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $argument:ident) => {
         $(#[$doc])*
         ///
-        /// Made from a `str`, which is taken by its SHA-256 as in every other layer of Shoal, or from 128 bits
-        /// as they are: an `int`, a `uuid.UUID`, or 16 `bytes`.
+        /// Made from a `str`, which is taken by its SHA-256 as in every other layer of Shoal, or
+        /// from 128 bits as they are: an `int`, a `uuid.UUID`, or 16 `bytes`.
         #[pyclass(frozen, eq, ord, hash, from_py_object, module = "shoal")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) struct $name(pub(crate) id::$name);

@@ -1,9 +1,9 @@
 //! `shoal._native`: the engine and its running nodes as a Python extension module.
 //!
-//! This crate converts and nothing else. It knows no event loop and keeps no Python object alive: the asyncio
-//! side, the exceptions, the enums and the settings class are Python code in `pysrc/shoal`, which
-//! imports from here and adds what is Python's own. Every class is frozen and guards its state itself,
-//! so that the module needs no global interpreter lock.
+//! This crate converts and nothing else. It knows no event loop and keeps no Python object alive:
+//! the asyncio side, the exceptions, the enums and the settings class are Python code in
+//! `pysrc/shoal`, which imports from here and adds what is Python's own. Every class is frozen and
+//! guards its state itself, so that the module needs no global interpreter lock.
 
 mod clock;
 mod config;

@@ -1,5 +1,5 @@
-//! Names out of a fixed list: roles, states, reasons. In Rust an enum, in Python an enum whose members
-//! are strings, so that a plain name does wherever one is expected.
+//! Names out of a fixed list: roles, states, reasons. In Rust an enum, in Python an enum whose
+//! members are strings, so that a plain name does wherever one is expected.
 //!
 //! The Python classes are in `shoal._enums`. A member is looked up once and handed out ever after.
 

@@ -1,8 +1,8 @@
 //! A running node and a shared thread, as the Python classes build on them.
 //!
-//! [`Node`] holds the life of one node: made, started, closed. Calls come from any Python thread and
-//! from event loops. Reads copy out of the node's mirror; calls that wait for the node thread give
-//! the interpreter free meanwhile. No lock is held while Python code runs.
+//! [`Node`] holds the life of one node: made, started, closed. Calls come from any Python thread
+//! and from event loops. Reads copy out of the node's mirror; calls that wait for the node thread
+//! give the interpreter free meanwhile. No lock is held while Python code runs.
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};

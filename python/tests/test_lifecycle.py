@@ -287,7 +287,10 @@ def test_the_interpreter_ends_with_nodes_running(script: str) -> None:
 
 
 def test_an_interrupt_leaves_the_cluster() -> None:
+    # A background job of a shell starts with the interrupt ignored.
     script = """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     async def main():
         async with make_node() as one, make_node(join=[one.address]) as two:
             await until(lambda: count_alive(one) == 2)

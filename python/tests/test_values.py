@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import shoal
+from shoal import _native
 
 RTT = shoal.Rtt(1.5, upper_ms=3.0, quality=0.5)
 COORDINATE = shoal.Coordinate([0.0] * 7 + [0.02], height=0.001, adjustment=0.0, error=0.2)
-VALUES = [
+JOB = shoal.JobId("nightly")
+COUNTS = shoal.WorkflowCounts(3, 2, 1)
+SCORE = shoal.RoutingScore(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+VALUES: list[tuple[Any, str | None]] = [
     (RTT, "Rtt(ms=1.5, upper_ms=3.0, quality=0.5)"),
     (
         COORDINATE,
@@ -44,14 +48,48 @@ VALUES = [
     (shoal.Stalled(0.5, 5), "Stalled(lasted_seconds=0.5, at_ns=5)"),
     (shoal.Overflow(5), "Overflow(lost=5)"),
     (shoal.OtherEvent("new"), "OtherEvent(text='new')"),
+    (shoal.JobMemberDead(JOB, "10.0.0.1:7", 5), None),
+    (shoal.JobTimedOut(JOB, "deadline", 1.5, 2, 5), None),
+    (
+        shoal.JobStuck(JOB, 1.5, fence=2, at_ns=5),
+        f"JobStuck(job={JOB!r}, since_progress_seconds=1.5, fence=2, at_ns=5)",
+    ),
+    (shoal.JobSuperseded(JOB, 2), None),
+    (shoal.WorkerOverdue(JOB, shoal.WorkerId("worker")), None),
+    (shoal.JobGlobalTimeout(JOB, shoal.TimeoutReason.ALL_STUCK, 1.5, 5), None),
+    (shoal.JobStatusCorrection(JOB, "east", None, 2), None),
+    (COUNTS, "WorkflowCounts(total=3, completed=2, failed=1)"),
+    (shoal.ExtensionGrant(1.5, 3.0, 2, False), None),
+    (shoal.ExtensionDenial("no_progress", 0.0), None),
+    (
+        shoal.JobSnapshot(JOB, None, 2, 60.0, 1.0, 2.0, 3.0, 4.0, 5.0, COUNTS, 7, "failed"),
+        None,
+    ),
+    (shoal.WorkflowTransition("pending", "dispatched", 5, "because"), None),
+    (shoal.WorkflowEvent(shoal.WorkflowId(1), JOB, "pending", "failed", COUNTS, 5), None),
+    (shoal.CoordinateSnapshot(COORDINATE, 0.1, 0.2, 3), None),
+    (
+        shoal.DatacenterCandidate("east", 3, rtt=RTT, health="busy", expected_latency_ms=1.0),
+        "DatacenterCandidate(datacenter='east', manager_count=3, usable_manager_count=None, "
+        "available_cores=0, total_cores=0, queue_depth=0, rtt=Rtt(ms=1.5, upper_ms=3.0, "
+        "quality=0.5), health=DatacenterHealth.BUSY, updated_at_ns=None, circuit_pressure=0.0, "
+        "severity=1.0, expected_latency_ms=1.0, expected_throughput_per_second=None)",
+    ),
+    (shoal.ManagerCandidate("10.0.0.1:7", circuit="open", heartbeat_at_ns=5), None),
+    (SCORE, None),
+    (shoal.RankedDatacenter("east", "busy", SCORE, True, False, True, False), None),
+    (shoal.ExcludedDatacenter("east", "unhealthy_status"), None),
+    (shoal.RankedManager("10.0.0.1:7", SCORE, True), None),
+    (shoal.ExcludedManager("10.0.0.1:7", shoal.Exclusion.HEARTBEAT_STALE), None),
 ]
 ANYTHING: Any = "something of another type"
 NAMES = [type(value).__name__ for value, _ in VALUES]
 
 
 @pytest.mark.parametrize(("value", "text"), VALUES, ids=NAMES)
-def test_values_print_compare_hash_and_pickle(value: Any, text: str) -> None:
-    assert repr(value) == text
+def test_values_print_compare_hash_and_pickle(value: Any, text: str | None) -> None:
+    assert repr(value).startswith(f"{type(value).__name__}({value.__match_args__[0]}=")
+    assert text is None or repr(value) == text
     twin = pickle.loads(pickle.dumps(value))
     assert twin == value
     assert hash(twin) == hash(value)
@@ -62,11 +100,16 @@ def test_values_print_compare_hash_and_pickle(value: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "_text"), VALUES, ids=NAMES)
-def test_values_are_frozen(value: Any, _text: str) -> None:
+def test_values_are_frozen(value: Any, _text: str | None) -> None:
     with pytest.raises(AttributeError):
         setattr(value, value.__match_args__[0], 1)
     with pytest.raises(AttributeError):
         value.another = 1
+
+
+def test_every_value_class_is_tested() -> None:
+    classes = {name for name, value in vars(_native).items() if hasattr(value, "__match_args__")}
+    assert classes == {type(value).__name__ for value, _ in VALUES}
 
 
 def test_values_differ_by_their_fields() -> None:

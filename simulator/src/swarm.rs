@@ -3,7 +3,7 @@
 //! Each run draws its size, its settings, its network and the kinds of faults it has, leaving out
 //! most (Groce, Zhang, Eide, Chen and Regehr, ISSTA 2012: runs that lack features find more than
 //! runs that have all). In the first phase faults happen, and the rules of
-//! [`checkers`](crate::checkers) hold at every step. Then everything heals but the nodes that are
+//! [`checkers`] hold at every step. Then everything heals but the nodes that are
 //! gone, and the views of all nodes must come to agree with the truth within a bound and stay so.
 
 use std::collections::BTreeMap;

@@ -170,10 +170,11 @@ trait Row:
 // when those are not inlined.
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 fn difference<R: Row>(origin: &Origin, peers: &Block) -> [R; DIMENSIONS] {
     let mut difference = [R::splat(0.0); DIMENSIONS];
-    for ((row, &own), peers) in difference.iter_mut().zip(&origin.vector).zip(&peers.vector) {
-        *row = R::splat(own) - R::load(peers);
+    for d in 0..DIMENSIONS {
+        difference[d] = R::splat(origin.vector[d]) - R::load(&peers.vector[d]);
     }
     difference
 }
@@ -192,20 +193,22 @@ fn predict<R: Row>(origin: &Origin, euclidean: R, offset: R) -> R {
     adjusted.max(least).max(R::splat(origin.seconds_min))
 }
 
+#[inline(always)]
+fn predict_block<R: Row>(origin: &Origin, block: &Block) -> Lanes {
+    let euclidean = length(&difference::<R>(origin, block));
+    (predict(origin, euclidean, R::load(&block.offset)) * R::splat(1e3)).store()
+}
+
 /// Predictions in milliseconds from `origin` to every peer of the blocks.
 #[inline(always)]
 fn predict_all_body<R: Row>(origin: &Origin, blocks: &[Block], predictions_ms: &mut [f32]) {
-    let row = |block: &Block| {
-        let euclidean = length(&difference::<R>(origin, block));
-        (predict(origin, euclidean, R::load(&block.offset)) * R::splat(1e3)).store()
-    };
     let mut rows = predictions_ms.chunks_exact_mut(LANE_COUNT);
     for (out, block) in (&mut rows).zip(blocks) {
-        out.copy_from_slice(&row(block).0);
+        out.copy_from_slice(&predict_block::<R>(origin, block).0);
     }
     let rest = rows.into_remainder();
     if let Some(block) = blocks.last().filter(|_| !rest.is_empty()) {
-        rest.copy_from_slice(&row(block).0[..rest.len()]);
+        rest.copy_from_slice(&predict_block::<R>(origin, block).0[..rest.len()]);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::effects::{Outgoing, Timer};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, MemberState};
+use crate::stats::Counter;
 use crate::time::Duration;
 use crate::wire::native::{Header, Kind};
 
@@ -89,6 +90,8 @@ impl Membership {
 
     /// Compares tables with a random peer and looks for those lost from sight.
     pub(crate) fn sync_round(&mut self, context: &mut Context) {
+        let expired = context.tracker.cleanup(context.now);
+        context.effects.stats.add(Counter::CoordinatesExpired, u64::from(expired));
         self.presence.sequence = context.random.next_u64() as u32;
         let sequence = self.presence.sequence;
         for &slot in self.table.sample_active(1, OWN_SLOT, context.random).slots() {

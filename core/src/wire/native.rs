@@ -66,7 +66,7 @@ impl Kind {
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
-pub(super) struct WireAddress {
+pub(crate) struct WireAddress {
     ip: [u8; 16],
     port: U16,
 }
@@ -78,7 +78,7 @@ impl From<Address> for WireAddress {
 }
 
 impl WireAddress {
-    pub(super) fn address(self) -> Address {
+    pub(crate) fn address(self) -> Address {
         Address::from_parts(self.ip, self.port.get())
     }
 }

@@ -587,7 +587,6 @@ class DatacenterCandidate(_Value):
     def __new__(
         cls,
         datacenter: str,
-        *,
         manager_count: int,
         usable_manager_count: int | None = None,
         available_cores: int = 0,
@@ -642,7 +641,6 @@ class ManagerCandidate(_Value):
     def __new__(
         cls,
         address: Address,
-        *,
         available_cores: int = 0,
         total_cores: int = 0,
         queue_depth: int = 0,

@@ -27,7 +27,8 @@ pub(crate) struct GateJobTimeouts {
 
 #[pymethods]
 impl GateJobTimeouts {
-    /// A tracker without jobs. `seed` decides the order of its tables and the spread of its messages.
+    /// A tracker without jobs. `seed` decides the order of its tables and the spread of its
+    /// messages.
     #[new]
     #[pyo3(signature = (*, config=None, seed=Whole(0), now_ns=None),
         text_signature = "(*, config=None, seed=0, now_ns=None)")]
@@ -41,9 +42,9 @@ impl GateJobTimeouts {
         Ok(GateJobTimeouts { tracker: Mutex::new(tracker) })
     }
 
-    /// Begins to watch a job. `datacenters` are names, or a dict from names to the managers that accepted
-    /// the job, or `None` where that is not known. Returns whether it is new; starting a known one
-    /// again adds the datacenters that are missing.
+    /// Begins to watch a job. `datacenters` are names, or a dict from names to the managers that
+    /// accepted the job, or `None` where that is not known. Returns whether it is new; starting a
+    /// known one again adds the datacenters that are missing.
     #[pyo3(signature = (job, timeout_seconds, datacenters, *, now_ns=None))]
     fn gate_job_started(
         &self,

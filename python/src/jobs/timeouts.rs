@@ -23,9 +23,9 @@ use crate::names::Name;
 
 /// The jobs that one manager leads: timed out by itself, or by the gate they came through.
 ///
-/// After each call take what it brought about: `poll_message` until it returns `None`, then `poll_event`
-/// until it returns `None`; then wait for a message or for `poll_timeout()`. Times are nanoseconds of one
-/// clock, that of `time.monotonic_ns()` where none is given.
+/// After each call take what it brought about: `poll_message` until it returns `None`, then
+/// `poll_event` until it returns `None`; then wait for a message or for `poll_timeout()`. Times are
+/// nanoseconds of one clock, that of `time.monotonic_ns()` where none is given.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct JobTimeouts {
     tracker: Mutex<JobTracker>,
@@ -33,7 +33,8 @@ pub(crate) struct JobTimeouts {
 
 #[pymethods]
 impl JobTimeouts {
-    /// A tracker without jobs. `seed` decides the order of its tables and the spread of its reports.
+    /// A tracker without jobs. `seed` decides the order of its tables and the spread of its
+    /// reports.
     #[new]
     #[pyo3(signature = (*, config=None, seed=Whole(0), now_ns=None),
         text_signature = "(*, config=None, seed=0, now_ns=None)")]
@@ -48,7 +49,9 @@ impl JobTimeouts {
     }
 
     /// Begins to lead a job. Returns whether it is new: starting it again changes nothing.
-    #[pyo3(signature = (job, timeout_seconds, *, gate=None, datacenter_count=0, fence=1, now_ns=None))]
+    #[pyo3(signature = (
+        job, timeout_seconds, *, gate=None, datacenter_count=0, fence=1, now_ns=None
+    ))]
     #[allow(clippy::too_many_arguments, reason = "all but two are keywords in Python")]
     fn job_started(
         &self,
@@ -64,8 +67,8 @@ impl JobTimeouts {
         Ok(self.tracker(py)?.job_started(time(now_ns), &start).map_err(Failure::from)?)
     }
 
-    /// Notes that a job made progress, and what its workflows are doing where the program says so. Returns
-    /// whether the job is running here.
+    /// Notes that a job made progress, and what its workflows are doing where the program says so.
+    /// Returns whether the job is running here.
     #[pyo3(signature = (job, workflows=None, *, now_ns=None))]
     fn job_progress(
         &self,
@@ -123,8 +126,8 @@ impl JobTimeouts {
         extension_object(py, answer)
     }
 
-    /// Lets the extensions of a worker begin anew: it finished what it was busy with, or is well again.
-    /// Returns whether it had any.
+    /// Lets the extensions of a worker begin anew: it finished what it was busy with, or is well
+    /// again. Returns whether it had any.
     #[pyo3(signature = (job, worker, *, now_ns=None))]
     fn worker_recovered(
         &self,
@@ -148,9 +151,9 @@ impl JobTimeouts {
         Ok(self.tracker(py)?.worker_removed(time(now_ns), job.0, worker.0))
     }
 
-    /// Takes over the lead of a job, from what was replicated here or kept over a restart. The fence
-    /// becomes `term`, or one more than the snapshot's, whichever is higher. Returns whether anything
-    /// changed.
+    /// Takes over the lead of a job, from what was replicated here or kept over a restart. The
+    /// fence becomes `term`, or one more than the snapshot's, whichever is higher. Returns whether
+    /// anything changed.
     #[pyo3(signature = (snapshot, term=0, *, now_ns=None))]
     fn job_taken_over(
         &self,
@@ -163,7 +166,8 @@ impl JobTimeouts {
         self.leader_changed(py, time(now_ns), snapshot.core().job, &change)
     }
 
-    /// Gives up the lead of a job: it is forgotten without a word. Returns whether anything changed.
+    /// Gives up the lead of a job: it is forgotten without a word. Returns whether anything
+    /// changed.
     #[pyo3(signature = (job, *, now_ns=None))]
     fn job_given_up(
         &self,
@@ -195,7 +199,8 @@ impl JobTimeouts {
         Ok(self.tracker(py)?.deadline(job.0).map(Instant::as_nanos))
     }
 
-    /// Takes the bytes of a message that came from a gate at `source`. Returns whether they are one.
+    /// Takes the bytes of a message that came from a gate at `source`. Returns whether they are
+    /// one.
     #[pyo3(signature = (source, data, *, now_ns=None))]
     fn handle_message(
         &self,

@@ -94,8 +94,8 @@ pub(crate) fn extension_object(
 }
 
 value_class! {
-    /// All that another host needs to go on leading a job. Only durations occur in it, so it may travel
-    /// between hosts and lie on a disk.
+    /// All that another host needs to go on leading a job. Only durations occur in it, so it may
+    /// travel between hosts and lie on a disk.
     JobSnapshot {
         /// The job.
         job: JobId,
@@ -123,8 +123,8 @@ value_class! {
         outcome: Option<Name<JobOutcome>>,
     }
     methods {
-        /// The snapshot as it would be so many seconds later, had nothing happened: for a host that has
-        /// kept it for that long on its own clock.
+        /// The snapshot as it would be so many seconds later, had nothing happened: for a host that
+        /// has kept it for that long on its own clock.
         fn aged(&self, seconds: Seconds) -> JobSnapshot {
             self.core().aged(seconds.0).into()
         }
@@ -170,8 +170,8 @@ impl From<jobs::JobSnapshot> for JobSnapshot {
 }
 
 value_class! {
-    /// On a manager: the job timed out in this datacenter, so it is to be cancelled there. Told once
-    /// per job.
+    /// On a manager: the job timed out in this datacenter, so it is to be cancelled there. Told
+    /// once per job.
     JobTimedOut {
         /// The job.
         job: JobId,
@@ -187,8 +187,8 @@ value_class! {
 }
 
 value_class! {
-    /// On a manager: the job makes no progress. Without a gate `JobTimedOut` follows; with one the gate
-    /// has been told. Told once for each time it gets stuck.
+    /// On a manager: the job makes no progress. Without a gate `JobTimedOut` follows; with one the
+    /// gate has been told. Told once for each time it gets stuck.
     JobStuck {
         /// The job.
         job: JobId,
@@ -213,8 +213,8 @@ value_class! {
 }
 
 value_class! {
-    /// On a manager: a worker has had all its extensions and the grace after them. It should be taken
-    /// off the job.
+    /// On a manager: a worker has had all its extensions and the grace after them. It should be
+    /// taken off the job.
     WorkerOverdue {
         /// The job.
         job: JobId,
@@ -238,8 +238,8 @@ value_class! {
 }
 
 value_class! {
-    /// On a gate: a datacenter refused the global timeout, because it had finished or has a new leader.
-    /// In the second case the new leader is told at once.
+    /// On a gate: a datacenter refused the global timeout, because it had finished or has a new
+    /// leader. In the second case the new leader is told at once.
     JobStatusCorrection {
         /// The job.
         job: JobId,
@@ -381,8 +381,8 @@ pub(crate) fn extension_request(
     ExtensionRequest { completed_items, is_suspect, ..ExtensionRequest::new(progress) }
 }
 
-/// The datacenters that a job was sent to: names, or a mapping from names to managers that are known
-/// or `None`.
+/// The datacenters that a job was sent to: names, or a mapping from names to managers that are
+/// known or `None`.
 pub(crate) fn datacenter_targets(
     datacenters: &Bound<'_, PyAny>,
 ) -> PyResult<Vec<DatacenterTarget>> {

@@ -20,9 +20,9 @@ type Stuck = (WorkflowId, Name<WorkflowState>, Seconds);
 
 /// The states of workflows, which steps are legal, and which of them are stuck.
 ///
-/// Every step is told by `poll_event`; hand it to `JobTimeouts.workflow_moved`, which is how a job that
-/// works is known to progress. Times are nanoseconds of one clock, that of `time.monotonic_ns()` where none is
-/// given.
+/// Every step is told by `poll_event`; hand it to `JobTimeouts.workflow_moved`, which is how a job
+/// that works is known to progress. Times are nanoseconds of one clock, that of
+/// `time.monotonic_ns()` where none is given.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct WorkflowStateMachine {
     machine: Mutex<Machine>,
@@ -67,7 +67,8 @@ impl WorkflowStateMachine {
         moved.map(drop).map_err(|error| Failure::from(error).into())
     }
 
-    /// Notes that a workflow progressed within its state. Returns whether it is known and has not ended.
+    /// Notes that a workflow progressed within its state. Returns whether it is known and has not
+    /// ended.
     #[pyo3(signature = (workflow, *, now_ns=None))]
     fn progress(
         &self,
@@ -130,8 +131,8 @@ impl WorkflowStateMachine {
         Ok(self.machine(py)?.time_since_progress(time(now_ns), workflow.0).map(Seconds))
     }
 
-    /// The workflows that have not ended and have made no progress for so many seconds, each with its
-    /// state and with how many seconds it has made none, the longest first.
+    /// The workflows that have not ended and have made no progress for so many seconds, each with
+    /// its state and with how many seconds it has made none, the longest first.
     #[pyo3(signature = (seconds, *, now_ns=None))]
     fn stuck(
         &self,

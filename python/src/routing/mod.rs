@@ -1,7 +1,7 @@
 //! Routing by itself: which datacenter gets a job, and which manager inside it.
 //!
-//! The engine works with numbers of datacenters; here they have names, each of which gets a number with
-//! its first mention. A program that routes many jobs over one picture prepares it once with
+//! The engine works with numbers of datacenters; here they have names, each of which gets a number
+//! with its first mention. A program that routes many jobs over one picture prepares it once with
 //! [`Candidates`]; a list of candidates does as well and is prepared for each call.
 
 pub(crate) mod config;
@@ -55,9 +55,9 @@ impl Candidates {
 /// Routes jobs to datacenters, and inside them to managers.
 ///
 /// A job goes to the best health bucket that has an eligible datacenter; within it to the lowest
-/// score, which is the upper bound of the round trip made worse by load and by doubt; and it stays there until
-/// there is a reason to move. The same calls give the same decisions. Times are nanoseconds of one
-/// clock, that of `time.monotonic_ns()` where none is given.
+/// score, which is the upper bound of the round trip made worse by load and by doubt; and it stays
+/// there until there is a reason to move. The same calls give the same decisions. Times are
+/// nanoseconds of one clock, that of `time.monotonic_ns()` where none is given.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct Router {
     id: u64,
@@ -117,7 +117,8 @@ impl Router {
         self.decide(py, now, job, &listed, &preferred)
     }
 
-    /// Routes many jobs over the same candidates. Each decision is the one that `route` would have made.
+    /// Routes many jobs over the same candidates. Each decision is the one that `route` would have
+    /// made.
     #[pyo3(signature = (jobs, candidates, preferred=None, *, now_ns=None))]
     fn route_many(
         &self,
@@ -168,8 +169,8 @@ impl Router {
         Ok(Choice(choice))
     }
 
-    /// Says that the round trips of the candidates are predicted by a coordinate that has taken so many
-    /// samples and has this relative error, so that they are not relied on too early. Without
+    /// Says that the round trips of the candidates are predicted by a coordinate that has taken so
+    /// many samples and has this relative error, so that they are not relied on too early. Without
     /// arguments: that they are measured, which is also the case before the first call.
     #[pyo3(signature = (*, sample_count=None, error=None))]
     fn set_rtt_source(
@@ -260,8 +261,8 @@ impl Router {
         Ok(self.state(py)?.router.forget_job(job.0))
     }
 
-    /// Takes their primary away from all jobs that have one of these datacenters, for example because
-    /// a partition cut them off. Returns those jobs.
+    /// Takes their primary away from all jobs that have one of these datacenters, for example
+    /// because a partition cut them off. Returns those jobs.
     fn reset_datacenters(
         &self,
         py: Python<'_>,

@@ -43,18 +43,19 @@ value_class! {
         circuit_pressure: f64,
         /// A weight on the score, from 1, for what health does not say. Mostly 1.
         severity: f64,
-        /// How long a job is expected to take there, in ms. Only the limit `latency_max_ms` reads it.
+        /// How long a job is expected to take there, in ms. Only the limit `latency_max_ms` reads
+        /// it.
         expected_latency_ms: Option<f64>,
         /// Requests per second it is expected to serve. Only the limit `throughput_min_per_second`
         /// reads it.
         expected_throughput_per_second: Option<f64>,
     }
     signature (
-        datacenter, *, manager_count, usable_manager_count=None, available_cores=0, total_cores=0,
+        datacenter, manager_count, usable_manager_count=None, available_cores=0, total_cores=0,
         queue_depth=0, rtt=None, health=Name(DatacenterHealth::Healthy), updated_at_ns=None,
         circuit_pressure=0.0, severity=1.0, expected_latency_ms=None,
         expected_throughput_per_second=None
-    ) "(datacenter, *, manager_count, usable_manager_count=None, available_cores=0, total_cores=0, \
+    ) "(datacenter, manager_count, usable_manager_count=None, available_cores=0, total_cores=0, \
         queue_depth=0, rtt=None, health='healthy', updated_at_ns=None, circuit_pressure=0.0, \
         severity=1.0, expected_latency_ms=None, expected_throughput_per_second=None)";
 }
@@ -97,14 +98,14 @@ value_class! {
         rtt: Option<Rtt>,
         /// Its circuit breaker.
         circuit: Name<CircuitState>,
-        /// When its last heartbeat arrived, in nanoseconds of the clock of `now_ns`. The present when
-        /// left out.
+        /// When its last heartbeat arrived, in nanoseconds of the clock of `now_ns`. The present
+        /// when left out.
         heartbeat_at_ns: Option<Whole>,
     }
     signature (
-        address, *, available_cores=0, total_cores=0, queue_depth=0, rtt=None,
+        address, available_cores=0, total_cores=0, queue_depth=0, rtt=None,
         circuit=Name(CircuitState::Closed), heartbeat_at_ns=None
-    ) "(address, *, available_cores=0, total_cores=0, queue_depth=0, rtt=None, circuit='closed', \
+    ) "(address, available_cores=0, total_cores=0, queue_depth=0, rtt=None, circuit='closed', \
         heartbeat_at_ns=None)";
 }
 
