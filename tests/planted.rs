@@ -1,7 +1,8 @@
 //! Proof that the simulator finds faults: each of those in `planted.rs` of the engine, within 200
 //! seeds.
 //!
-//! Run with `cargo test -p shoal-tests --features planted-faults --test planted`.
+//! `make test` runs it after all other tests, in a build of its own: without the feature
+//! `planted-faults` an engine has no place for a fault.
 
 use shoal_core::planted::{PlantedFault, plant};
 use shoal_simulator::swarm;

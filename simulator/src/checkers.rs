@@ -192,6 +192,8 @@ struct Truth {
     /// The latest of the run that is under way.
     own: Version,
     has_left: bool,
+    /// The latest run that anybody has had a two-way exchange with.
+    confirmed: Generation,
     /// The latest that anybody has declared dead.
     died: Option<Version>,
 }
@@ -327,6 +329,7 @@ impl Ledger {
         {
             nobody_speaks_for_another(truth.told, version)?;
         }
+        self.check_hearsay(simulation, node, event)?;
         self.suspicions += u64::from(event.state == MemberState::Suspect);
         // Other events of this step may have come before or after, so the smaller count is safe.
         let active_count = self.active_counts[node as usize].min(active_count(engine));
@@ -336,6 +339,27 @@ impl Ledger {
         let view = View { state: event.state, version, since: event.at, active_count };
         self.views[node as usize].insert(event.address, view);
         Ok(())
+    }
+
+    /// A node learns of a run from its own datagrams or from somebody who has answered it: what
+    /// nobody has heard is not passed on, or it would be for ever.
+    fn check_hearsay(
+        &mut self,
+        simulation: &Simulation,
+        node: u32,
+        event: &MemberEvent,
+    ) -> Result<(), Rule> {
+        let subject = host_at(event.address);
+        let Some(truth) = self.truths.get_mut(subject as usize) else { return Ok(()) };
+        if event.state == MemberState::Alive {
+            truth.confirmed = truth.confirmed.max(event.generation);
+        }
+        let is_founded = event.state != MemberState::Unconfirmed
+            || event.generation <= truth.confirmed
+            || simulation.sources().contains(&subject);
+        require(is_founded || self.leniency.forgery, "hearsay is not passed on", || {
+            format!("{node} knows {event:?} from nobody who had heard it")
+        })
     }
 
     fn check_death(
@@ -369,7 +393,9 @@ impl Ledger {
     /// A broadcast is heard once. Those of the simulation are all different.
     fn check_broadcast(&mut self, node: u32, source: Address, bytes: &Bytes) -> Result<(), Rule> {
         let is_new = self.broadcasts[node as usize].insert((source, bytes.clone()));
-        require(is_new, "a broadcast is heard once", || format!("from {source}: {bytes:?}"))
+        require(is_new, "a broadcast is heard once", || {
+            format!("{} bytes from {source}", bytes.len())
+        })
     }
 
     /// A node that has said goodbye says nothing more.
@@ -466,7 +492,7 @@ pub fn converged(simulation: &Simulation, leniency: Leniency) -> Result<(), Rule
                     };
                     seen.as_ref().is_some_and(is_current)
                 }
-                None => seen.as_ref().is_none_or(|seen| !seen.state.is_active()),
+                None => seen.as_ref().is_none_or(is_over),
             };
             require(agrees, "views agree with the truth once the network is well", || {
                 let is_up = simulation.member(subject).is_some();
@@ -478,10 +504,15 @@ pub fn converged(simulation: &Simulation, leniency: Leniency) -> Result<(), Rule
     Ok(())
 }
 
+/// Whether nothing is expected of a member any more. One that is only known from hearsay must not
+/// live on in the tables of nodes that tell each other of it.
+fn is_over(member: &Member) -> bool {
+    matches!(member.state, MemberState::Dead | MemberState::Left)
+}
+
 /// Members that an insider invented are found out in the end.
 fn nobody_is_invented(engine: &Engine, host_count: u32, now: Instant) -> Result<(), Rule> {
-    let is_invented =
-        |member: &Member| member.state.is_active() && host_at(member.address) >= host_count;
+    let is_invented = |member: &Member| host_at(member.address) >= host_count && !is_over(member);
     let invented = engine.members(now).find(is_invented);
     require(invented.is_none(), "nobody believes in a member that was invented", || {
         format!("{} believes in {invented:?}", engine.config().advertise)

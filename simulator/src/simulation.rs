@@ -84,6 +84,8 @@ pub struct Simulation {
     archive: Vec<Archived>,
     scratch: Box<[u8]>,
     observations: Vec<Observation>,
+    /// Whose datagrams were read in the last step.
+    sources: Vec<u32>,
     violation: Option<Violation>,
     sent: u64,
     delivered: u64,
@@ -105,6 +107,7 @@ impl Simulation {
             archive: Vec::new(),
             scratch: vec![0; DATAGRAM_SIZE_MAX].into(),
             observations: Vec::new(),
+            sources: Vec::new(),
             violation: None,
             sent: 0,
             delivered: 0,
@@ -211,6 +214,7 @@ impl Simulation {
     /// and returns `None`. Things that concern no running node pass unseen.
     pub fn step(&mut self, end: Instant) -> Option<u32> {
         self.observations.clear();
+        self.sources.clear();
         while self.violation.is_none() {
             let Some((at, happening)) = self.queue.pop_until(end) else {
                 self.now = self.now.max(end);
@@ -291,6 +295,11 @@ impl Simulation {
     /// What nodes told their hosts in the last step.
     pub fn observations(&self) -> &[Observation] {
         &self.observations
+    }
+
+    /// Whose datagrams the node that acted has read in the last step.
+    pub fn sources(&self) -> &[u32] {
+        &self.sources
     }
 
     /// The first broken rule. A simulation stands still once there is one.
@@ -399,6 +408,7 @@ impl Simulation {
         let engine = host.engine.as_mut().expect("only running nodes read");
         engine.handle_datagram(local, datagram.source, &mut datagram.bytes);
         host.note_input(local);
+        self.sources.push(host_at(datagram.source));
         self.delivered += 1;
         self.datagrams.free.push(received.datagram);
         self.drain(target);

@@ -56,14 +56,18 @@ fn rank(state: MemberState) -> u8 {
     }
 }
 
+/// Whether a member has been restarted since it had the generation that is known.
+fn is_later_run(told: Generation, known: Generation) -> bool {
+    told > known && !is_planted(PlantedFault::RestartIgnored)
+}
+
 fn worth(record: &Record, update: &Update) -> Worth {
     let is_revived = record.state == MemberState::Dead && rank(update.state) == 0;
     if is_planted(PlantedFault::StaleAliveRevives) && is_revived {
         return Worth::Newer;
     }
     if update.generation != record.generation {
-        let is_later =
-            update.generation > record.generation && !is_planted(PlantedFault::RestartIgnored);
+        let is_later = is_later_run(update.generation, record.generation);
         return if is_later { Worth::NewRun } else { Worth::Stale };
     }
     let (told, known) = (update.incarnation.0, record.incarnation.0);
@@ -128,7 +132,7 @@ impl Membership {
                 if header.generation < record.generation {
                     return Err(StaleSender);
                 }
-                if header.generation > record.generation {
+                if is_later_run(header.generation, record.generation) {
                     self.begin_run(context, slot, &identity);
                 } else {
                     self.hear_known(context, slot, &identity);
