@@ -26,6 +26,9 @@ const LOG_SLACK: f64 = 0.94;
 /// How much a far and uncertain peer and the worst local health can lengthen a suspicion (AD-35):
 /// 10 x 1.15 x 9, of which the base-2 logarithm where the engine takes base 10 gives a factor of 3.
 const SUSPICION_STRETCH: f64 = 35.0;
+/// How much a far and uncertain manager and the worst local health can lengthen the time after which
+/// hearsay is forgotten (AD-35): 10 x 1.5 x 5.
+const CONFIRMATION_STRETCH: u32 = 75;
 /// How much longer recovery may take from what an insider did.
 const FORGERY_RECOVERY: Duration = Duration::from_secs(900);
 
@@ -528,7 +531,7 @@ pub fn recovery_limit(config: &Config, host_count: u32, leniency: Leniency) -> D
     let suspicion = config.probe_interval().mul_f64(periods * SUSPICION_STRETCH);
     let longest = config.confirmation_timeout_ms.iter().max().copied().unwrap_or(0);
     let forgery = if leniency.forgery { FORGERY_RECOVERY } else { Duration::ZERO };
-    rounds + suspicion + Duration::from_millis(2 * longest) + forgery
+    rounds + suspicion + Duration::from_millis(longest) * CONFIRMATION_STRETCH + forgery
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ const CONVERGENCE_STEP: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(20);
 /// and for this many probe intervals, which bring the worst local health back to perfect.
 const REST_PROBES: u32 = 60;
+/// A probe that a sick node began before everything healed may take so long to end,
+/// because both of its waits are stretched up to their ceiling.
+const LONGEST_PROBE: Duration = Duration::from_secs(60);
 /// Generations begin here, so that earlier ones exist.
 const FIRST_GENERATION: u64 = 1_000;
 
@@ -402,7 +405,7 @@ impl<'a> Swarm<'a> {
             self.run_until(agreed + rest.max(REST))?;
             let is_changed = self.ledger.suspicions() + self.ledger.deaths() > changes;
             if !is_changed && checkers::converged(&self.simulation, self.options.leniency).is_ok() {
-                (0..self.options.nodes).try_for_each(|node| self.check_rest(node))?;
+                self.calm_down()?;
                 return Ok((agreed - start, limit));
             }
             if agreed > start + limit {
@@ -428,6 +431,18 @@ impl<'a> Swarm<'a> {
             self.audit()?;
         }
         Ok(self.simulation.now())
+    }
+
+    /// Waits until every node trusts itself again.
+    fn calm_down(&mut self) -> Result<(), String> {
+        let deadline = self.simulation.now() + LONGEST_PROBE;
+        while let Err(reason) = (0..self.options.nodes).try_for_each(|node| self.check_rest(node)) {
+            if self.simulation.now() > deadline {
+                return Err(reason);
+            }
+            self.run_until(self.simulation.now() + CONVERGENCE_STEP)?;
+        }
+        Ok(())
     }
 
     /// A node at rest is well.
