@@ -22,7 +22,7 @@ const TIMEOUT_FACTOR: f64 = 1.5;
 /// No single wait of a probe is longer, whatever the round trip and the local health.
 const TIMEOUT_CEILING: Duration = Duration::from_secs(30);
 /// How many nodes that hear of a suspicion check it themselves, on average.
-const RECHECK_COUNT: f64 = 12.0;
+const RECHECK_COUNT: f64 = 4.0;
 /// How much longer than the list of active members the list of a pass may become.
 const SLACK: usize = 64;
 
@@ -174,6 +174,12 @@ fn base_timeout(config: &Config, rtt: Option<Rtt>) -> Duration {
 }
 
 impl Membership {
+    /// Whether there is an open probe in this place that waits for helpers: its next deadline is its last.
+    pub(crate) fn has_asked_helpers(&self, place: u32) -> bool {
+        let probe = &self.probes.places[place as usize];
+        probe.is_open && probe.has_helpers
+    }
+
     /// Time for the next probe of this node.
     pub(crate) fn probe_round(&mut self, context: &mut Context) {
         if let Some(slot) = self.probe_order.take(&self.table, context.random) {
