@@ -10,6 +10,7 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod hold;
 mod jobs;
 
 use bytes::Bytes;
@@ -76,6 +77,8 @@ pub struct Engine {
     jobs: JobDesk,
     /// The first job message to send, taken out so that it is known that there is one.
     held_job_message: Option<crate::jobs::Outgoing>,
+    /// What waits while the host cannot send.
+    hold: Option<hold::Hold>,
     effects: Effects,
 }
 
@@ -111,6 +114,7 @@ impl Engine {
             membership,
             jobs,
             held_job_message,
+            hold: None,
             effects,
         })
     }
@@ -167,6 +171,9 @@ impl Engine {
         while !self.membership.is_gone()
             && let Some(timer) = self.effects.expired_timer(self.now)
         {
+            if self.hold.as_mut().is_some_and(|hold| hold.takes(timer, &self.membership)) {
+                continue;
+            }
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
