@@ -245,3 +245,173 @@ fn count(federation: &FederationStats, stats: &mut Stats) {
         stats.set(counter, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::federation::{LeadershipMode, Reachability};
+    use crate::id::JobId;
+    use crate::jobs::JobStart;
+    use crate::testing::{Cluster, address, config};
+    use crate::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Gate 0 and managers 1 to 3 in east, managers 4 to 6 in west, one worker each.
+    fn cluster(change: impl Fn(&mut Config)) -> Cluster {
+        let mut cluster = Cluster::new();
+        for number in 0..9 {
+            let role = match number {
+                0 => Role::Gate,
+                1..=6 => Role::Manager,
+                _ => Role::Worker,
+            };
+            let is_east = matches!(number, 0..=3 | 7);
+            let datacenter = if is_east { "east" } else { "west" }.parse().unwrap();
+            let mut config = Config { role, datacenter, ..config(number) };
+            change(&mut config);
+            cluster.start(number, config);
+        }
+        cluster.run_for(8 * SECOND);
+        cluster
+    }
+
+    fn leader(cluster: &Cluster, managers: [u16; 3]) -> Option<u16> {
+        let leads = |number: &u16| {
+            let engine = cluster.engines.get(number);
+            engine.is_some_and(|engine| engine.leader(cluster.now).is_own)
+        };
+        let leaders: Vec<u16> = managers.into_iter().filter(leads).collect();
+        assert!(leaders.len() <= 1, "two lead: {leaders:?}");
+        leaders.first().copied()
+    }
+
+    fn told(cluster: &Cluster, number: u16) -> impl Iterator<Item = &FederationEvent> {
+        let own = cluster.events.iter().filter(move |(n, _)| *n == number);
+        own.filter_map(|(_, event)| match event {
+            Event::Federation(event) => Some(event),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn each_datacenter_elects_one_and_everybody_concerned_knows_it() {
+        let cluster = cluster(|_| {});
+        for (managers, name) in [([1, 2, 3], "east"), ([4, 5, 6], "west")] {
+            let elected = leader(&cluster, managers).expect("somebody leads");
+            let term = cluster.engines[&elected].leader(cluster.now).term;
+            for follower in managers {
+                let view = cluster.engines[&follower].leader(cluster.now);
+                assert_eq!((view.leader, view.term), (Some(address(elected)), term));
+                let is_it = |event: &FederationEvent| {
+                    matches!(event,
+                    FederationEvent::LeaderElected { leader, .. } if *leader == address(elected))
+                };
+                assert_eq!(told(&cluster, follower).filter(|event| is_it(event)).count(), 1);
+            }
+            let gate = &cluster.engines[&0];
+            let mut views = gate.datacenters(cluster.now);
+            let view = views.find(|view| view.name.as_str() == name).unwrap();
+            assert_eq!(view.reachability, Reachability::Reachable);
+            assert_eq!(view.leader, Some((address(elected), term)));
+        }
+        assert_eq!(cluster.engines[&7].leader(cluster.now).leader, None, "workers do not know it");
+        let stats = cluster.engines[&0].stats();
+        assert!(stats.value(Counter::DatacenterProbesAcked) > 0);
+        assert_eq!(stats.value(Counter::DatacenterProbesFailed), 0);
+        let won = |number| cluster.engines[&number].stats().value(Counter::ElectionsWon);
+        assert_eq!((1..=3).map(won).sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn a_leader_that_crashes_is_replaced_under_a_later_term() {
+        let mut cluster = cluster(|_| {});
+        let first = leader(&cluster, [4, 5, 6]).unwrap();
+        let term = cluster.engines[&first].leader(cluster.now).term;
+        cluster.kill(first);
+        cluster.run_until(10 * SECOND, |cluster| leader(cluster, [4, 5, 6]).is_some());
+        let second = leader(&cluster, [4, 5, 6]).unwrap();
+        assert_ne!(second, first);
+        assert!(cluster.engines[&second].leader(cluster.now).term > term);
+        cluster.run_until(5 * SECOND, |cluster| {
+            let mut views = cluster.engines[&0].datacenters(cluster.now);
+            views.any(|view| view.leader.is_some_and(|(leader, _)| leader == address(second)))
+        });
+    }
+
+    #[test]
+    fn a_leader_that_leaves_hands_over_before_its_goodbye() {
+        let mut cluster = cluster(|_| {});
+        let first = leader(&cluster, [1, 2, 3]).unwrap();
+        cluster.leave(first);
+        let took = cluster.run_until(SECOND, |cluster| leader(cluster, [1, 2, 3]).is_some());
+        assert!(took < Duration::from_millis(200), "{took:?}: nobody was waited for");
+        cluster.run_for(2 * SECOND);
+        let own: Vec<&Event> =
+            cluster.events.iter().filter(|(n, _)| *n == first).map(|(_, event)| event).collect();
+        assert!(matches!(own.last(), Some(Event::Left { .. })), "{own:?}");
+        let is_goodbye = |event: &&&Event| {
+            matches!(event, Event::Federation(FederationEvent::SteppedDown { .. }))
+        };
+        assert_eq!(own.iter().filter(is_goodbye).count(), 1);
+    }
+
+    #[test]
+    fn the_jobs_of_an_elected_manager_carry_its_term() {
+        let mut cluster = Cluster::new();
+        cluster.start(0, config(0));
+        let now = cluster.now;
+        let early = JobStart::new(JobId::from(1), 100 * SECOND);
+        let later_fence =
+            JobStart { fence: FenceToken(90), ..JobStart::new(JobId::from(2), SECOND * 100) };
+        for start in [early, later_fence] {
+            assert!(cluster.engine(0).job_started(now, &start).unwrap());
+        }
+        cluster.drain(0);
+        let fence = |cluster: &Cluster, job: u128| {
+            cluster.engines[&0].job_snapshot(cluster.now, JobId::from(job)).unwrap().fence
+        };
+        assert_eq!(fence(&cluster, 1), FenceToken(1));
+        cluster.run_until(10 * SECOND, |cluster| cluster.engines[&0].leader(cluster.now).is_own);
+        let term = cluster.engines[&0].leader(cluster.now).term;
+        assert!(term < 90, "small generations have small terms");
+        assert_eq!(fence(&cluster, 1), FenceToken(term));
+        assert_eq!(fence(&cluster, 2), FenceToken(90), "a later fence stays");
+        let now = cluster.now;
+        let late = JobStart { fence: FenceToken(0), ..JobStart::new(JobId::from(3), 100 * SECOND) };
+        assert!(cluster.engine(0).job_started(now, &late).unwrap());
+        assert_eq!(fence(&cluster, 3), FenceToken(term));
+    }
+
+    #[test]
+    fn a_host_that_names_the_leader_is_followed() {
+        let mut cluster = cluster(|config| config.federation.leadership = LeadershipMode::External);
+        assert_eq!(leader(&cluster, [1, 2, 3]), None, "nobody stands");
+        let now = cluster.now;
+        cluster.engine(2).name_leader(now, Some(address(2)), 7).unwrap();
+        cluster.drain(2);
+        cluster.run_for(3 * SECOND);
+        assert_eq!(leader(&cluster, [1, 2, 3]), Some(2));
+        assert_eq!(cluster.engines[&3].leader(cluster.now).leader, Some(address(2)));
+        let now = cluster.now;
+        let stale = cluster.engine(3).name_leader(now, Some(address(3)), 6).unwrap_err();
+        assert!(matches!(stale, CommandError::NameLeader(NameLeaderError::StaleTerm { .. })));
+        let error = cluster.engine(0).name_leader(now, None, 9).unwrap_err();
+        assert_eq!(error, CommandError::Role { needed: Role::Manager });
+    }
+
+    #[test]
+    fn who_elects_cannot_be_told_a_leader() {
+        let mut cluster = cluster(|_| {});
+        let now = cluster.now;
+        let error = cluster.engine(1).name_leader(now, Some(address(1)), 1 << 40).unwrap_err();
+        assert_eq!(error, CommandError::NameLeader(NameLeaderError::Elected));
+        let load = DatacenterLoad::default();
+        let error = cluster.engine(0).set_load(now, load).unwrap_err();
+        assert_eq!(error, CommandError::Role { needed: Role::Manager });
+        let west = "west".parse().unwrap();
+        let error = cluster.engine(1).watch_datacenter(now, west, address(4)).unwrap_err();
+        assert_eq!(error, CommandError::Role { needed: Role::Gate });
+    }
+}

@@ -323,3 +323,179 @@ fn count(decision: &Decision, stats: &mut Stats) {
     stats.add(Counter::JobsUnroutable, u64::from(decision.selected().is_none()));
     stats.add(Counter::JobSwitches, u64::from(decision.switched()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::federation::DatacenterLoad;
+    use crate::jobs::{DatacenterTarget, GateJobStart, JobOutcome, JobStart};
+    use crate::routing::{Bucket, Reason};
+    use crate::testing::{Cluster, address, config};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Gate 0; managers 1 and 2 and worker 5 in east; managers 3 and 4 and worker 6 in west.
+    fn cluster() -> Cluster {
+        let mut cluster = Cluster::new();
+        for number in 0..7 {
+            let role = match number {
+                0 => Role::Gate,
+                1..=4 => Role::Manager,
+                _ => Role::Worker,
+            };
+            let is_east = matches!(number, 0..=2 | 5);
+            let datacenter = if is_east { "east" } else { "west" }.parse().unwrap();
+            cluster.start(number, Config { role, datacenter, ..config(number) });
+        }
+        cluster.run_for(8 * SECOND);
+        tell(&mut cluster, [[100, 100]; 2]);
+        cluster
+    }
+
+    /// Lets every manager tell the free and all cores of its datacenter, and gates hear it.
+    fn tell(cluster: &mut Cluster, cores: [[u32; 2]; 2]) {
+        for number in 1..=4 {
+            let [available_cores, total_cores] = cores[usize::from(number > 2)];
+            let load = DatacenterLoad { available_cores, total_cores, ..DatacenterLoad::default() };
+            let now = cluster.now;
+            let manager = cluster.engines.get_mut(&number);
+            manager.into_iter().for_each(|engine| engine.set_load(now, load).unwrap());
+        }
+        cluster.run_for(3 * SECOND);
+    }
+
+    fn id(cluster: &Cluster, name: &str) -> DatacenterId {
+        cluster.engines[&0].datacenter_id(&name.parse().unwrap()).unwrap()
+    }
+
+    fn route(cluster: &mut Cluster, job: u128) -> Decision {
+        let (now, mut decision) = (cluster.now, Decision::default());
+        cluster.engine(0).route(now, JobId::from(job), &[], &mut decision).unwrap();
+        decision
+    }
+
+    #[test]
+    fn candidates_come_by_themselves_and_load_decides_between_equals() {
+        let mut cluster = cluster();
+        let (east, west) = (id(&cluster, "east"), id(&cluster, "west"));
+        tell(&mut cluster, [[10, 100], [90, 100]]);
+        let decision = route(&mut cluster, 1);
+        assert_eq!(
+            (decision.selected(), decision.reason()),
+            (Some(west), Reason::InitialSelection)
+        );
+        assert_eq!(decision.bucket(), Some(Bucket::Healthy));
+        assert!(!decision.is_bootstrap());
+        assert!(decision.chain().all(|ranked| ranked.rtt_known && ranked.score.latency_ms < 5.0));
+        // No free core is busy, and no healthy datacenter is passed over for a busy one.
+        tell(&mut cluster, [[10, 100], [0, 100]]);
+        let decision = route(&mut cluster, 1);
+        assert_eq!(
+            (decision.selected(), decision.reason()),
+            (Some(east), Reason::BucketDropForced)
+        );
+        let stats = cluster.engines[&0].stats();
+        assert_eq!(stats.value(Counter::JobsRouted), 2);
+        assert_eq!(stats.value(Counter::JobSwitches), 1);
+    }
+
+    #[test]
+    fn a_datacenter_without_managers_is_left_within_seconds() {
+        let mut cluster = cluster();
+        let (east, west) = (id(&cluster, "east"), id(&cluster, "west"));
+        tell(&mut cluster, [[10, 100], [90, 100]]);
+        assert_eq!(route(&mut cluster, 1).selected(), Some(west));
+        cluster.kill(3);
+        cluster.kill(4);
+        cluster.run_for(5 * SECOND);
+        let decision = route(&mut cluster, 1);
+        assert_eq!((decision.selected(), decision.reason()), (Some(east), Reason::ExclusionForced));
+        assert_eq!(decision.excluded()[0].datacenter, west);
+    }
+
+    #[test]
+    fn a_burst_between_two_news_of_load_spreads() {
+        let mut cluster = cluster();
+        let datacenters = [id(&cluster, "east"), id(&cluster, "west")];
+        let mut counts = [0; 2];
+        for job in 0..100 {
+            let now = cluster.now;
+            let selected = route(&mut cluster, job).selected().unwrap();
+            cluster.engine(0).job_sent(now, JobId::from(job), selected, None).unwrap();
+            counts[usize::from(selected == datacenters[1])] += 1;
+        }
+        assert!(counts.iter().all(|count| (35..=65).contains(count)), "{counts:?}");
+        cluster.run_for(3 * SECOND);
+        let fresh = route(&mut cluster, 1_000);
+        assert!(
+            fresh.chain().all(|ranked| ranked.score.load_factor < 1.01),
+            "news replaces guesses"
+        );
+    }
+
+    #[test]
+    fn a_route_goes_with_its_job() {
+        let mut cluster = cluster();
+        let (now, job) = (cluster.now, JobId::from(1));
+        let selected = route(&mut cluster, 1).selected().unwrap();
+        let (name, manager) = match selected == id(&cluster, "east") {
+            true => ("east", 1),
+            false => ("west", 3),
+        };
+        let target =
+            DatacenterTarget { datacenter: name.parse().unwrap(), leader: Some(address(manager)) };
+        let start = GateJobStart { job, timeout: 60 * SECOND, datacenters: &[target] };
+        cluster.engine(0).gate_job_started(now, &start).unwrap();
+        cluster.drain(0);
+        let start = JobStart { gate: Some(address(0)), ..JobStart::new(job, 60 * SECOND) };
+        cluster.engine(manager).job_started(now, &start).unwrap();
+        cluster.drain(manager);
+        cluster.run_for(2 * SECOND);
+        let known = |cluster: &Cluster| cluster.engines[&0].router().unwrap().job_count();
+        assert_eq!(known(&cluster), 1);
+        let now = cluster.now;
+        cluster.engine(manager).job_finished(now, job, JobOutcome::Completed).unwrap();
+        cluster.drain(manager);
+        cluster.run_for(2 * SECOND);
+        assert_eq!(known(&cluster), 0);
+        route(&mut cluster, 2);
+        assert!(cluster.engine(0).forget_route(JobId::from(2)));
+        assert!(!cluster.engine(0).forget_route(JobId::from(2)));
+    }
+
+    #[test]
+    fn a_new_leader_lets_the_jobs_of_its_datacenter_choose_afresh() {
+        let mut cluster = cluster();
+        tell(&mut cluster, [[10, 100], [90, 100]]);
+        assert_eq!(route(&mut cluster, 1).selected(), Some(id(&cluster, "west")));
+        let leads = |c: &Cluster, n: u16| c.engines[&n].leader(c.now).is_own;
+        let leader = if leads(&cluster, 3) { 3 } else { 4 };
+        cluster.leave(leader);
+        cluster.run_for(5 * SECOND);
+        let decision = route(&mut cluster, 1);
+        assert_eq!(decision.reason(), Reason::InitialSelection);
+        assert_eq!(decision.previous(), None);
+        assert_eq!(cluster.engines[&0].stats().value(Counter::JobRoutesReset), 1);
+    }
+
+    #[test]
+    fn managers_are_chosen_by_who_accepted_and_never_dead() {
+        let mut cluster = cluster();
+        let (east, job) = (id(&cluster, "east"), JobId::from(1));
+        let mut choice = ManagerChoice::default();
+        let now = cluster.now;
+        cluster.engine(0).choose_manager(now, job, east, &mut choice).unwrap();
+        let second = choice.chain().nth(1).unwrap().address;
+        cluster.engine(0).job_sent(now, job, east, Some(second)).unwrap();
+        cluster.engine(0).choose_manager(now, job, east, &mut choice).unwrap();
+        assert_eq!(choice.selected().unwrap().address, second);
+        cluster.kill(second.port() - 7_000);
+        cluster.run_for(5 * SECOND);
+        let now = cluster.now;
+        cluster.engine(0).choose_manager(now, job, east, &mut choice).unwrap();
+        assert_ne!(choice.selected().unwrap().address, second);
+        let error = cluster.engine(1).choose_manager(now, job, east, &mut choice).unwrap_err();
+        assert_eq!(error, CommandError::Role { needed: Role::Gate });
+    }
+}

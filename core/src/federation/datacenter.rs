@@ -133,7 +133,9 @@ fn candidate(
         alive_manager_count,
         worker_count,
         healthy_worker_count,
-        available_cores: told.available_cores,
+        // A leader whose host tells no cores at all tells nothing about load: only one that has some
+        // can run out of them.
+        available_cores: if told.total_cores == 0 { 1 } else { told.available_cores },
     });
     let own_health = match summary {
         Some(_) => own_health,
