@@ -227,13 +227,7 @@ impl Run {
 
     fn check(&mut self, node: u32) -> Result<(), String> {
         if let Some((leader, term)) = self.leader()? {
-            let run = (leader, self.runs[leader as usize]);
-            let first = *self.leaders.entry(term).or_insert(run);
-            if first != run {
-                let text =
-                    format!("term {term} belongs to node and run {first:?}, {run:?} leads in it");
-                return Err(self.broken(&text));
-            }
+            self.claim(leader, term)?;
         }
         let Some(engine) = self.simulation.engine(node) else { return Ok(()) };
         if engine.stats().value(Counter::TermConflicts) > 0 {
@@ -249,6 +243,17 @@ impl Run {
         self.check_events()
     }
 
+    /// Somebody leads in a term: nobody else ever did.
+    fn claim(&mut self, leader: u32, term: u64) -> Result<(), String> {
+        let run = (leader, self.runs[leader as usize]);
+        let first = *self.leaders.entry(term).or_insert(run);
+        if first == run {
+            return Ok(());
+        }
+        let text = format!("term {term} belongs to node and run {first:?}, {run:?} leads in it");
+        Err(self.broken(&text))
+    }
+
     fn check_events(&mut self) -> Result<(), String> {
         for index in 0..self.simulation.observations().len() {
             let observation = &self.simulation.observations()[index];
@@ -256,6 +261,11 @@ impl Run {
             let Event::Federation(event) = &observation.event else { continue };
             match *event {
                 FederationEvent::LeaderElected { leader, term, .. } => {
+                    // A node that was stopped may win by news that waited in its socket, and find its
+                    // lease over when it looks at its clock. The term is its own all the same.
+                    if leader == address_of(node as u32) {
+                        self.claim(node as u32, term)?;
+                    }
                     if let Some((known, last)) = self.heard[node]
                         && (term < last || (term == last && known != leader))
                     {
