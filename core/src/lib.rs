@@ -15,6 +15,10 @@ pub mod io;
 pub mod jobs;
 mod membership;
 pub mod node;
+#[cfg(feature = "planted-faults")]
+pub mod planted;
+#[cfg(not(feature = "planted-faults"))]
+mod planted;
 pub mod random;
 pub mod routing;
 pub mod stats;

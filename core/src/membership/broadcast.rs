@@ -15,6 +15,7 @@ use crate::config::{BROADCAST_COUNT_MAX, BROADCAST_SIZE_MAX};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, Generation};
+use crate::planted::{PlantedFault, is_planted};
 use crate::stats::Counter;
 use crate::wire::native::MessageWriter;
 use crate::wire::payload::{Broadcast, push_broadcast};
@@ -52,7 +53,7 @@ impl Seen {
         }
         let behind = self.next - 1 - sequence;
         if behind >= WINDOW || self.bits >> behind & 1 == 1 {
-            return false;
+            return is_planted(PlantedFault::BroadcastRepeated);
         }
         self.bits |= 1 << behind;
         true

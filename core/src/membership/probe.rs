@@ -11,6 +11,7 @@ use crate::config::{Config, INDIRECT_PROBE_COUNT_MAX};
 use crate::coordinate::{Coordinate, Rtt};
 use crate::effects::{Outgoing, Timer};
 use crate::node::{Address, MemberState};
+use crate::planted::{PlantedFault, is_planted};
 use crate::random::Random;
 use crate::stats::Counter;
 use crate::time::{Duration, Instant};
@@ -163,7 +164,7 @@ impl ProbeOrder {
 /// How long a direct probe waits before helpers are asked, at perfect local health.
 fn base_timeout(config: &Config, rtt: Option<Rtt>) -> Duration {
     let min = Duration::from_millis(config.probe_timeout_min_ms);
-    match rtt {
+    match rtt.filter(|_| config.mechanisms.distance) {
         Some(rtt) => {
             let wait = Duration::from_nanos((rtt.upper_ms * TIMEOUT_FACTOR * 1e6) as u64);
             wait.clamp(min, TIMEOUT_CEILING)
@@ -184,6 +185,9 @@ impl Membership {
 
     /// Some of those who hear of a suspicion look for themselves, at once.
     pub(crate) fn recheck(&mut self, context: &mut Context, slot: u32) {
+        if !context.config.mechanisms.recheck {
+            return;
+        }
         let share = RECHECK_COUNT / (self.table.active_count() as f64 + 1.0);
         if context.random.chance(share) {
             self.probe_member(context, slot, Purpose::Detection);
@@ -240,7 +244,7 @@ impl Membership {
             return;
         }
         let Some(slot) = slot else { return };
-        self.table.get_mut(slot).is_probed = false;
+        self.table.get_mut(slot).is_probed = is_planted(PlantedFault::ProbeNeverEnds);
         if is_detection {
             self.probe_failed(context, slot, &probe);
         }
