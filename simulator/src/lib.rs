@@ -6,6 +6,7 @@ pub mod accuracy;
 pub mod checkers;
 pub mod clock;
 pub mod detection;
+pub mod elections;
 pub mod faults;
 pub mod host;
 mod insider;
