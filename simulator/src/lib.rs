@@ -9,6 +9,7 @@ pub mod detection;
 pub mod faults;
 pub mod host;
 mod insider;
+pub mod jobs;
 pub mod matrix;
 pub mod network;
 mod queue;
