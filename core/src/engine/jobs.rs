@@ -164,6 +164,15 @@ impl Engine {
         self.with_gate(now, |gate, now| gate.job_resumed(now, snapshot))
     }
 
+    /// Gives up a job whose datacenters report to another gate now. Call it when all their managers know of
+    /// the other gate. Returns whether it was watched here.
+    ///
+    /// # Errors
+    /// [`CommandError::Role`] when this node is no gate.
+    pub fn gate_job_released(&mut self, now: Instant, job: JobId) -> Result<bool, CommandError> {
+        self.with_gate(now, |gate, now| Ok(gate.job_released(now, job)))
+    }
+
     /// What a new leader of this job would need to go on, to be kept where it survives this manager.
     pub fn job_snapshot(&self, now: Instant, job: JobId) -> Option<JobSnapshot> {
         match &self.jobs {

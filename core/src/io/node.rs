@@ -501,6 +501,14 @@ impl Node {
         self.command(move |engine, now| engine.gate_job_resumed(now, &snapshot))
     }
 
+    /// Gives up a job whose datacenters report to another gate now; see [`Engine::gate_job_released`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_job_released(&self, job: JobId) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.gate_job_released(now, job))
+    }
+
     /// What another gate would need to go on watching this job; see [`Engine::gate_job_snapshot`].
     ///
     /// # Errors

@@ -31,6 +31,8 @@ const PATIENCE_MS: u64 = 5_000;
 const SPREAD_MAX: Duration = Duration::from_secs(15);
 /// How long after everything healed the last job may take to end, and to be forgotten.
 const END_MAX: Duration = Duration::from_secs(200);
+/// How long it takes to tell all managers of another gate, in ms.
+const TELLING_MAX_MS: u64 = 1_500;
 /// Workers that work show it to a new leader sooner than it calls anything stuck, in ms.
 const REAPPEARANCE_MAX_MS: u64 = 900;
 
@@ -55,6 +57,8 @@ enum Action {
     ReplaceGate(u32),
     /// A manager learns which gate to report to.
     TellGate(u32),
+    /// A gate learns that it is none any more, when all managers know.
+    ReleaseGate(u32),
 }
 
 /// Who leads in a datacenter.
@@ -304,6 +308,7 @@ impl<'a> World<'a> {
             Action::Release(host, jobs) => self.release(host, &jobs),
             Action::ReplaceGate(gate) => self.replace_gate(gate),
             Action::TellGate(host) => self.tell_gate(host),
+            Action::ReleaseGate(host) => self.release_gate(host),
         }
     }
 
@@ -615,7 +620,19 @@ impl<'a> World<'a> {
             }
         }
         for host in GATES..self.simulation.host_count() {
-            self.enter_within(1_500, Action::TellGate(host));
+            self.enter_within(TELLING_MAX_MS, Action::TellGate(host));
+        }
+        let told = Duration::from_millis(TELLING_MAX_MS);
+        self.enter_after(2 * told, Action::ReleaseGate(old));
+        Ok(())
+    }
+
+    fn release_gate(&mut self, host: u32) -> Result<(), String> {
+        for job in 0..self.truth.jobs.len() {
+            let id = self.truth.jobs[job].id;
+            if self.gate != host {
+                self.command(host, |gate, now| gate.gate_job_released(now, id))?;
+            }
         }
         Ok(())
     }
