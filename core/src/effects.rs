@@ -131,12 +131,17 @@ impl Effects {
     }
 
     pub fn emit(&mut self, event: Event) {
-        if self.events.len() < self.event_capacity {
+        if self.has_event_room() {
             self.events.push_back(event);
         } else {
             self.count(Counter::DroppedEvents);
             self.lost_events += 1;
         }
+    }
+
+    /// Whether another event would be kept.
+    pub fn has_event_room(&self) -> bool {
+        self.events.len() < self.event_capacity
     }
 
     /// The oldest event. A loss is told after the events that were kept, which are older.

@@ -262,8 +262,10 @@ impl Engine {
     }
 
     /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
-    /// beyond it is told by [`Event::Overflow`].
+    /// beyond it is told by [`Event::Overflow`]. Events of jobs are never lost: those for which there is no
+    /// room wait with their jobs.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.settle_job_events();
         self.effects.next_event()
     }
 
