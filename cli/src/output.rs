@@ -181,7 +181,7 @@ impl Output {
 }
 
 /// Writes one complete line and flushes it.
-fn write_line(line: &str) -> io::Result<Written> {
+pub fn write_line(line: &str) -> io::Result<Written> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Written::Heard),
