@@ -144,6 +144,11 @@ impl Effects {
         self.events.len() < self.event_capacity
     }
 
+    /// How many events wait for the host.
+    pub fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     /// The oldest event. A loss is told after the events that were kept, which are older.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front().or_else(|| {

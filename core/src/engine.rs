@@ -18,7 +18,7 @@ mod routing;
 use bytes::Bytes;
 
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
-use crate::coordinate::{Coordinate, Rtt, Tracker};
+use crate::coordinate::{self, Coordinate, Refusal, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
@@ -30,7 +30,7 @@ use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::random::Random;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, Distribution, Gauges, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use crate::wire::native::{Kind, Message, MessageWriter};
@@ -191,6 +191,7 @@ impl Engine {
         let due = self.effects.next_deadline().unwrap_or(self.now);
         let (membership, mut context) = self.split();
         let lateness = context.now.saturating_since(due);
+        context.effects.stats.observe(Distribution::LoopLag, lateness.as_secs_f64());
         membership.note_lateness(&mut context, lateness);
         while !self.membership.is_gone()
             && let Some(timer) = self.effects.expired_timer(self.now)
@@ -398,6 +399,26 @@ impl Engine {
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.effects.stats
+    }
+
+    /// What waits and what is open just now.
+    pub fn gauges(&self) -> Gauges {
+        Gauges { events_waiting: self.effects.event_count(), ..self.membership.gauges() }
+    }
+
+    /// What to keep of this node's place in the latency space for a restart.
+    pub fn coordinate_snapshot(&self) -> coordinate::Snapshot {
+        self.tracker.snapshot()
+    }
+
+    /// Takes the node back to where a snapshot saw it, so that its predictions are good at once.
+    ///
+    /// # Errors
+    /// [`Refusal::Coordinate`] when a field is not finite or out of its range; nothing has changed.
+    pub fn restore_coordinate(&mut self, snapshot: &coordinate::Snapshot) -> Result<(), Refusal> {
+        self.tracker.restore(snapshot)?;
+        self.effects.change(OWN_SLOT);
+        Ok(())
     }
 
     /// How much the node distrusts its own view, 0 (not at all) to 8. (Lifeguard: local health.)

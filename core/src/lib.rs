@@ -14,6 +14,7 @@ pub mod id;
 pub mod io;
 pub mod jobs;
 mod membership;
+pub mod metrics;
 pub mod node;
 #[cfg(feature = "planted-faults")]
 pub mod planted;

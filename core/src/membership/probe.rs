@@ -14,7 +14,7 @@ use crate::node::{Address, MemberState};
 use crate::planted::{PlantedFault, is_planted};
 use crate::random::Random;
 use crate::slots;
-use crate::stats::Counter;
+use crate::stats::{Counter, Distribution};
 use crate::time::{Duration, Instant};
 use crate::wire::native::{Header, Kind};
 
@@ -91,6 +91,10 @@ impl Probes {
             None => self.places.push(probe),
         }
         Some(place)
+    }
+
+    pub fn open_count(&self) -> usize {
+        self.places.len() - self.free.len()
     }
 
     /// The places of all open probes. Allocates, so it is for rare occasions.
@@ -339,6 +343,8 @@ impl Membership {
         let probe = self.end_probe(context, place);
         if let (Some(slot), Some(coordinate), Some(sent_at)) = (slot, coordinate, probe.sent_at) {
             let round_trip = received_at.saturating_since(sent_at);
+            let seconds = round_trip.as_secs_f64();
+            context.effects.stats.observe(Distribution::ProbeRoundTrip, seconds);
             self.note_coordinate(context, slot, coordinate, Some(round_trip));
         }
         if let Purpose::OnBehalf { requester, destination, sequence } = probe.purpose {
