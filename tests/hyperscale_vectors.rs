@@ -186,9 +186,7 @@ fn rewritten(given: &Recorded, seed: u64) -> Vec<u8> {
     assert!(want.members.iter().all(|member| draft.push_member(&member.entry())));
     assert!(want.health.iter().all(|health| draft.push_health(&health.entry())));
     assert!(want.coordinate.iter().all(|place| draft.push_coordinate(&place.peer())));
-    let size = draft.seal(&mut given.envelopes(seed));
-    buffer.truncate(size);
-    buffer
+    draft.seal(&mut given.envelopes(seed)).to_vec()
 }
 
 #[test]

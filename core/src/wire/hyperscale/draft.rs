@@ -171,12 +171,13 @@ impl<'a> Draft<'a> {
             })
     }
 
-    /// Completes the datagram and returns its size.
-    pub fn seal(self, envelopes: &mut Envelopes) -> usize {
+    /// Completes the datagram and returns it, the beginning of the buffer.
+    pub fn seal(self, envelopes: &mut Envelopes) -> &'a mut [u8] {
         frame::write_length(self.buffer, self.payload_offset, self.size - self.payload_offset);
         let frame_size = self.size - FRAME_OFFSET;
         let packed = compression::pack(&mut self.buffer[SEALED_OFFSET..], frame_size);
-        envelopes.seal(self.buffer, packed)
+        let size = envelopes.seal(self.buffer, packed);
+        &mut self.buffer[..size]
     }
 
     /// Whether the section that is to follow the members is worth beginning.
@@ -263,10 +264,11 @@ mod tests {
         let mut buffer = vec![0; size];
         let mut draft = Draft::new(&mut buffer, FrameKind::Request, OWN, HANDLER, 5);
         write(&mut draft);
-        let size = draft.seal(&mut envelopes(1));
+        let datagram = draft.seal(&mut envelopes(1));
+        let size = datagram.len();
         let mut receiver = envelopes(2);
         let mut unpacker = Unpacker::new();
-        let frame = unpacker.unpack(receiver.open(&mut buffer[..size]).unwrap()).unwrap();
+        let frame = unpacker.unpack(receiver.open(datagram).unwrap()).unwrap();
         let frame = Frame::parse(frame).unwrap();
         assert_eq!((frame.sender, frame.handler, frame.clock), (OWN, HANDLER, Some(5)));
         assert!(!frame.is_cut_short);
