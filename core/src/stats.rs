@@ -44,6 +44,7 @@ counters! {
     DroppedForged, "dropped_forged", "Datagrams whose seal is broken.";
     DroppedReplayed, "dropped_replayed", "Datagrams seen before or too old to tell.";
     DroppedMalformed, "dropped_malformed", "Sealed datagrams whose content breaks the format.";
+    DroppedUnpackedSize, "dropped_unpacked_size", "Sealed datagrams that would unpack to more than is allowed.";
     DroppedMisdirected, "dropped_misdirected", "Sealed datagrams meant for another node or run of this one.";
     DroppedOwn, "dropped_own", "Datagrams this node sent to itself.";
     DroppedStaleSender, "dropped_stale_sender", "Datagrams from an earlier run of a known peer.";
