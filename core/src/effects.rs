@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::config::{Config, FETCH_COUNT_MAX};
 use crate::events::Event;
 use crate::node::Address;
+use crate::slots;
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
@@ -63,11 +64,8 @@ struct SlotQueue {
 
 impl SlotQueue {
     fn push(&mut self, slot: u32) {
-        let index = slot as usize;
-        if index >= self.is_listed.len() {
-            self.is_listed.resize(index + 1, false);
-        }
-        if !std::mem::replace(&mut self.is_listed[index], true) {
+        slots::reach(&mut self.is_listed, slot, false);
+        if !std::mem::replace(&mut self.is_listed[slot as usize], true) {
             self.slots.push_back(slot);
         }
     }
@@ -133,12 +131,22 @@ impl Effects {
     }
 
     pub fn emit(&mut self, event: Event) {
-        if self.events.len() < self.event_capacity {
+        if self.has_event_room() {
             self.events.push_back(event);
         } else {
             self.count(Counter::DroppedEvents);
             self.lost_events += 1;
         }
+    }
+
+    /// Whether another event would be kept.
+    pub fn has_event_room(&self) -> bool {
+        self.events.len() < self.event_capacity
+    }
+
+    /// How many events wait for the host.
+    pub fn event_count(&self) -> usize {
+        self.events.len()
     }
 
     /// The oldest event. A loss is told after the events that were kept, which are older.

@@ -14,6 +14,7 @@ pub mod id;
 pub mod io;
 pub mod jobs;
 mod membership;
+pub mod metrics;
 pub mod node;
 #[cfg(feature = "planted-faults")]
 pub mod planted;
@@ -21,6 +22,7 @@ pub mod planted;
 mod planted;
 pub mod random;
 pub mod routing;
+mod slots;
 pub mod stats;
 #[cfg(test)]
 mod testing;

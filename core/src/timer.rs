@@ -11,6 +11,7 @@
 //! rounded up: a timer never fires early, and at most one tick late.
 
 use crate::planted::{PlantedFault, is_planted};
+use crate::slots;
 use crate::time::Instant;
 
 const TICK_NANOS: u64 = 1_000_000;
@@ -58,9 +59,7 @@ impl TimerWheel {
     pub fn set(&mut self, timer: u32, deadline: Instant) {
         self.clear(timer);
         let index = timer as usize;
-        if index >= self.links.len() {
-            self.links.resize(index + 1, IDLE);
-        }
+        slots::reach(&mut self.links, timer, IDLE);
         self.links[index].deadline = deadline.as_nanos().div_ceil(TICK_NANOS);
         self.place(timer);
     }

@@ -10,6 +10,7 @@ pub mod elections;
 pub mod faults;
 pub mod host;
 mod insider;
+pub mod jobs;
 pub mod lifeguard;
 pub mod matrix;
 mod mesh;

@@ -8,13 +8,17 @@
 //! s. In the *interval* experiment they are blocked for D and free for I in turn, until 120 s have
 //! passed.
 //!
+//! A blocked agent is what memberlist's is: the thread that probes, the one that gossips and the one that
+//! compares tables each get stuck in their next send, and what they wanted to say waits as it was
+//! written; see [`Engine::hold`](shoal_core::Engine::hold).
+//!
 //! A false positive (FP) is a failure event about an agent that is not anomalous; FP- is one that
 //! was also raised by an agent that is not. Detection is timed from the start of the anomaly to the
 //! first failure event of another agent, and to the last one of all healthy agents.
 //!
 //! Plain SWIM and the mechanisms of the paper run with its settings (memberlist's for local
-//! networks, alpha 5 and beta 6). Shoal runs with its own, but with SWIM's probe interval, so that
-//! messages compare.
+//! networks, alpha 5 and beta 6). Shoal runs with its own, slowed down as a whole until it probes as
+//! often as SWIM, so that messages compare.
 
 mod tables;
 
@@ -52,7 +56,7 @@ pub const DURATIONS_MS: [u64; 6] = [128, 512, 2_048, 8_192, 16_384, 32_768];
 /// I: how long they are free in between, in ms.
 pub const INTERVALS_MS: [u64; 8] = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384];
 
-/// What to run. Start from [`LifeguardOptions::full`] or [`LifeguardOptions::quick`].
+/// What to run. Start from [`LifeguardOptions::full`] or [`LifeguardOptions::sample`].
 #[derive(Clone, Debug)]
 pub struct LifeguardOptions {
     /// What decides everything.
@@ -65,6 +69,8 @@ pub struct LifeguardOptions {
     pub durations_ms: Vec<u64>,
     /// Which times between two anomalies, in ms.
     pub intervals_ms: Vec<u64>,
+    /// The columns; percentages are of the first.
+    pub configurations: Vec<Configuration>,
     /// How many runs at a time. Results do not depend on it.
     pub threads: usize,
 }
@@ -78,12 +84,13 @@ impl LifeguardOptions {
             counts: ANOMALOUS_COUNTS.to_vec(),
             durations_ms: DURATIONS_MS.to_vec(),
             intervals_ms: INTERVALS_MS.to_vec(),
+            configurations: configurations(),
             threads: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
-    /// A twelfth of the grid, once.
-    pub fn quick(seed: u64) -> LifeguardOptions {
+    /// A fourteenth of the grid, once.
+    pub fn sample(seed: u64) -> LifeguardOptions {
         LifeguardOptions {
             counts: vec![4, 16, 32],
             durations_ms: vec![2_048, 16_384, 32_768],
@@ -134,8 +141,14 @@ fn paper_config(mechanisms: Mechanisms) -> Config {
     config
 }
 
+/// Shoal's defaults, slowed down as a whole until it probes as often as plain SWIM.
 fn shoal_config() -> Config {
     let mut config = default_config(NODES);
+    let slowed = |ms: u64| ms * PROBE_INTERVAL_MS / config.probe_interval_ms;
+    config.probe_timeout_min_ms = slowed(config.probe_timeout_min_ms);
+    config.probe_timeout_unknown_ms = slowed(config.probe_timeout_unknown_ms);
+    config.gossip_interval_ms = slowed(config.gossip_interval_ms);
+    config.sync_interval_ms = slowed(config.sync_interval_ms);
     config.probe_interval_ms = PROBE_INTERVAL_MS;
     config
 }
@@ -294,7 +307,7 @@ fn run_trial(trial: &Trial, config: &Config) -> Outcome {
 }
 
 /// Every cell of the grid for every configuration, the same seeds for each.
-fn plan(options: &LifeguardOptions, configuration_count: usize) -> Vec<Trial> {
+fn plan(options: &LifeguardOptions) -> Vec<Trial> {
     let mut random = Random::new(options.seed);
     let mut trials = Vec::new();
     let no_interval = std::iter::once(None);
@@ -305,7 +318,7 @@ fn plan(options: &LifeguardOptions, configuration_count: usize) -> Vec<Trial> {
                 for _ in 0..options.repetitions {
                     let seed = random.next_u64();
                     let duration = Duration::from_millis(duration_ms);
-                    trials.extend((0..configuration_count).map(|configuration| Trial {
+                    trials.extend((0..options.configurations.len()).map(|configuration| Trial {
                         configuration,
                         count,
                         duration,
@@ -320,18 +333,20 @@ fn plan(options: &LifeguardOptions, configuration_count: usize) -> Vec<Trial> {
 }
 
 /// Runs the experiment. It takes about a quarter of a second of one core for each cell of the grid,
-/// repetition and configuration.
+/// repetition and configuration. `progress` is told how many of all runs are done, from any thread.
 ///
 /// # Panics
 /// When an engine breaks a rule, or a cluster does not form.
-pub fn run(options: &LifeguardOptions) -> LifeguardReport {
-    let configurations = configurations();
-    let trials = plan(options, configurations.len());
+pub fn run(options: &LifeguardOptions, progress: impl Fn(usize, usize) + Sync) -> LifeguardReport {
+    let trials = plan(options);
     let next = AtomicUsize::new(0);
+    let done_count = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push((trial, run_trial(trial, &configurations[trial.configuration].config)));
+            let config = &options.configurations[trial.configuration].config;
+            done.push((trial, run_trial(trial, config)));
+            progress(done_count.fetch_add(1, Ordering::Relaxed) + 1, trials.len());
         }
         done
     };
@@ -340,7 +355,7 @@ pub fn run(options: &LifeguardOptions) -> LifeguardReport {
         let join = |thread: thread::ScopedJoinHandle<_>| thread.join().expect("no run panics");
         threads.into_iter().flat_map(join).collect()
     });
-    tables::report(options, &configurations, &results)
+    tables::report(options, &results)
 }
 
 #[cfg(test)]
@@ -376,8 +391,8 @@ mod tests {
 
     #[test]
     fn the_plan_has_every_cell_once_for_every_configuration() {
-        let plan = plan(&LifeguardOptions::full(1, 2), 3);
-        assert_eq!(plan.len(), 9 * 6 * (8 + 1) * 2 * 3);
-        assert!(plan.chunks(3).all(|cells| cells.iter().all(|cell| cell.seed == cells[0].seed)));
+        let plan = plan(&LifeguardOptions::full(1, 2));
+        assert_eq!(plan.len(), 9 * 6 * (8 + 1) * 2 * 6);
+        assert!(plan.chunks(6).all(|cells| cells.iter().all(|cell| cell.seed == cells[0].seed)));
     }
 }

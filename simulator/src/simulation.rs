@@ -182,6 +182,7 @@ impl Simulation {
     /// Keeps a node from sending and reading, while its timers run. (Lifeguard, section V: each
     /// anomalous agent blocks immediately before sending and after receiving any protocol message.)
     pub fn block(&mut self, host: u32) {
+        self.command(host, Engine::hold);
         self.host_mut(host).is_blocked = true;
     }
 
@@ -195,7 +196,7 @@ impl Simulation {
             self.datagrams.places[datagram as usize].bytes = bytes;
             self.release(datagram);
         }
-        self.schedule(host);
+        self.command(host, Engine::release);
     }
 
     /// Makes every input of a node take so long.

@@ -18,6 +18,7 @@ use crate::node::{Address, DatacenterName, MemberState, Role};
 use crate::routing::{
     DatacenterCandidate, DatacenterHealth, DatacenterId, DatacenterSignals, classify,
 };
+use crate::slots;
 use crate::time::Instant;
 
 /// Members of one datacenter by role and state, as this node's membership sees them.
@@ -57,7 +58,7 @@ impl Census {
         if index >= self.residents.len() {
             // A slot that was never used is free already.
             resident?;
-            self.residents.resize(index + 1, None);
+            slots::reach(&mut self.residents, slot, None);
         }
         let previous = std::mem::replace(&mut self.residents[index], resident);
         if previous != resident {

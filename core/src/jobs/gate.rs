@@ -183,6 +183,17 @@ impl GateJobTracker {
         is_news
     }
 
+    /// Gives a job up without a word, because its datacenters report to another gate now: this one
+    /// would take their silence for a standstill. Call it when all managers know of the other gate;
+    /// a report that comes later brings the job back. Returns whether it was tracked.
+    pub fn job_released(&mut self, now: Instant, job: JobId) -> bool {
+        self.advance(now);
+        let Some(slot) = self.jobs.find(&job) else { return false };
+        self.jobs[slot].flags &= !TELL_GLOBAL_TIMEOUT;
+        self.remove(slot);
+        true
+    }
+
     /// Goes on tracking a job that was tracked by another gate, or by this one before a restart.
     /// Returns whether it is new. A decision that had been made stands, and is told to the
     /// datacenters again.
@@ -346,13 +357,18 @@ impl GateJobTracker {
 
     fn handle_receipt(&mut self, source: Address, receipt: &Receipt) {
         let Some(slot) = self.jobs.find(&receipt.job) else { return };
-        // Only the leader can say that the job is gone. That the job reports to another gate is
-        // no reason to give up: it may come back, and the next attempt is due anyway.
-        if receipt.outcome != ReceiptOutcome::Unknown {
-            return;
-        }
-        let is_leader = |site: &Site| site.leader == source && site.fence == receipt.fence;
-        let Some(site) = self.find_site(slot, is_leader) else { return };
+        // Only the leader can say that the job is gone. What it says of a job that this gate knows
+        // from a report alone, or that went to another gate, ends the watch; a decision stands, because
+        // the job may come back.
+        let job = &self.jobs[slot];
+        let is_open = job.phase == GatePhase::Tracking;
+        let is_believed = match receipt.outcome {
+            ReceiptOutcome::Unknown => !is_open || job.flags & ADOPTED != 0,
+            ReceiptOutcome::OtherGate => is_open,
+            _ => false,
+        };
+        let is_leader = |site: &Site| site.leader == source && site.fence <= receipt.fence;
+        let Some(site) = self.find_site(slot, is_leader).filter(|_| is_believed) else { return };
         if !self.sites[site].status.is_finished() {
             self.sites[site].status = DatacenterStatus::Lost;
             self.review(slot);

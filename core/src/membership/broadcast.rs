@@ -16,6 +16,7 @@ use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, Generation};
 use crate::planted::{PlantedFault, is_planted};
+use crate::slots;
 use crate::stats::Counter;
 use crate::wire::native::MessageWriter;
 use crate::wire::payload::{Broadcast, push_broadcast};
@@ -81,6 +82,10 @@ impl Broadcasts {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -93,11 +98,8 @@ impl Broadcasts {
     }
 
     fn note(&mut self, slot: u32, sequence: u32) -> bool {
-        let index = slot as usize;
-        if index >= self.seen.len() {
-            self.seen.resize(index + 1, Seen::default());
-        }
-        self.seen[index].insert(sequence)
+        slots::reach(&mut self.seen, slot, Seen::default());
+        self.seen[slot as usize].insert(sequence)
     }
 
     fn push(&mut self, queued: Queued) -> bool {

@@ -23,7 +23,7 @@ use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
 use crate::node::{Address, Generation, Incarnation, MemberState, Role};
 use crate::planted::{PlantedFault, is_planted};
-use crate::stats::Counter;
+use crate::stats::{Counter, Distribution};
 use crate::time::Duration;
 use crate::wire::native::{Header, Message, Update, fingerprint};
 
@@ -107,6 +107,14 @@ impl From<&Update> for Identity {
             health_score: update.health_score,
         }
     }
+}
+
+/// The three factors that lengthen the time a suspect gets.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    latency: f64,
+    load: f64,
+    confidence: f64,
 }
 
 /// A message that came from an earlier run of its sender.
@@ -216,6 +224,7 @@ impl Membership {
         let strategy = Strategy::of(record.role, context.config);
         if record.confirmation_attempts < self.confirmation_limit(&strategy) {
             self.table.get_mut(slot).confirmation_attempts += 1;
+            context.effects.count(Counter::ConfirmationAttempts);
             self.probe_member(context, slot, Purpose::Confirmation);
             context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
             return;
@@ -223,6 +232,11 @@ impl Membership {
         let rtt = context.tracker.rtt(slot, context.now);
         let patience = strategy.effective_timeout(self.health.multiplier(), rtt);
         if context.now - record.since >= patience {
+            context.effects.count(match record.role {
+                Role::Gate => Counter::UnconfirmedGatesRemoved,
+                Role::Manager => Counter::UnconfirmedManagersRemoved,
+                Role::Worker => Counter::UnconfirmedWorkersRemoved,
+            });
             self.forget(context, slot);
         } else {
             context.effects.set_timer(Timer::Member(slot), record.since + patience);
@@ -250,7 +264,11 @@ impl Membership {
 
     /// A two-way exchange took place.
     pub(crate) fn confirm(&mut self, context: &mut Context, slot: u32) {
-        if self.table.get(slot).state == MemberState::Unconfirmed {
+        let record = self.table.get(slot);
+        if record.state == MemberState::Unconfirmed {
+            let was_asked = record.confirmation_attempts > 0;
+            context.effects.stats.add(Counter::ConfirmationsLate, u64::from(was_asked));
+            context.effects.count(Counter::UnconfirmedToAlive);
             context.effects.clear_timer(Timer::Member(slot));
             self.become_alive(context, slot);
         }
@@ -425,7 +443,8 @@ impl Membership {
     /// An active member did not answer somebody.
     pub(crate) fn suspect(&mut self, context: &mut Context, slot: u32, accuser: u32) {
         let record = *self.table.get(slot);
-        let terms = self.terms(context, slot);
+        let stretch = self.stretch(context, slot);
+        let terms = self.terms(context, &stretch);
         if record.suspicion != NONE {
             let is_own = accuser == self.own_fingerprint();
             let suspicion = self.suspicions.get_mut(record.suspicion);
@@ -442,6 +461,11 @@ impl Membership {
         let suspicion = Suspicion::new(context.now, accuser, terms);
         context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
         context.effects.count(Counter::SuspicionsStarted);
+        let stats = &mut context.effects.stats;
+        stats.observe(Distribution::SuspicionTime, terms.max.as_secs_f64());
+        stats.observe(Distribution::LatencyMultiplier, stretch.latency);
+        stats.observe(Distribution::LoadMultiplier, stretch.load);
+        stats.observe(Distribution::ConfidenceAdjustment, stretch.confidence);
         self.table.get_mut(slot).suspicion = self.suspicions.open(suspicion);
         if record.state != MemberState::Suspect {
             self.table.set_state(slot, MemberState::Suspect, context.now);
@@ -453,8 +477,23 @@ impl Membership {
         self.gossip.push(slot);
     }
 
+    /// AD-35: what lengthens the time that a suspect gets.
+    fn stretch(&self, context: &Context, slot: u32) -> Stretch {
+        let load = f64::from(self.health.multiplier());
+        if !context.config.mechanisms.distance {
+            return Stretch { latency: 1.0, load, confidence: 1.0 };
+        }
+        let rtt = context.tracker.rtt(slot, context.now);
+        let coordinate = context.tracker.peer_coordinate(slot);
+        Stretch {
+            latency: rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0)),
+            load,
+            confidence: coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0),
+        }
+    }
+
     /// AD-35: base time x latency x health x confidence.
-    fn terms(&self, context: &Context, slot: u32) -> Terms {
+    fn terms(&self, context: &Context, stretch: &Stretch) -> Terms {
         let config = context.config;
         let confirmations = match config.mechanisms.confirmed_suspicion {
             true => config.indirect_probe_count,
@@ -467,15 +506,7 @@ impl Membership {
             config.suspicion_max_factor,
             confirmations,
         );
-        let terms = terms.stretched(f64::from(self.health.multiplier()));
-        if !config.mechanisms.distance {
-            return terms;
-        }
-        let rtt = context.tracker.rtt(slot, context.now);
-        let latency = rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0));
-        let coordinate = context.tracker.peer_coordinate(slot);
-        let confidence = coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0);
-        terms.stretched(latency * confidence)
+        terms.stretched(stretch.latency * stretch.load * stretch.confidence)
     }
 
     fn close_suspicion(&mut self, context: &mut Context, slot: u32) {
@@ -500,6 +531,9 @@ impl Membership {
 
     fn forget(&mut self, context: &mut Context, slot: u32) {
         let event = self.member_event(context, slot);
+        if event.state == MemberState::Unconfirmed {
+            context.effects.count(Counter::UnconfirmedToRemoved);
+        }
         self.table.remove(slot);
         let removed = MemberEvent { state: MemberState::Removed, ..event };
         context.effects.emit(Event::Member(removed));

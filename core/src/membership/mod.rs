@@ -22,7 +22,7 @@ use crate::effects::{Effects, Outgoing, Timer};
 use crate::node::{Address, Generation, MemberState};
 use crate::planted::{PlantedFault, is_planted};
 use crate::random::Random;
-use crate::stats::Counter;
+use crate::stats::{Counter, Distribution, Gauges};
 use crate::time::{Duration, Instant};
 use crate::wire::native::{Header, Kind, Message, MessageWriter, UPDATE_SIZE_MAX, Update};
 use crate::wire::payload;
@@ -104,6 +104,18 @@ impl Membership {
         membership.schedule_sync(context);
         context.effects.change(OWN_SLOT);
         membership
+    }
+
+    /// What waits and what is open just now; events are not this module's to know.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            health_score: self.health.score(),
+            updates_waiting: self.gossip.len(),
+            broadcasts_waiting: self.broadcasts.len(),
+            events_waiting: 0,
+            probes_open: self.probes.open_count(),
+            suspicions_open: self.suspicions.open_count(),
+        }
     }
 
     pub fn health_score(&self) -> u8 {
@@ -221,11 +233,22 @@ impl Membership {
         round_trip: Option<Duration>,
     ) {
         use crate::coordinate::Refusal;
+        let prediction = round_trip.and_then(|_| context.tracker.prediction(slot, context.now));
+        let was_settled = context.tracker.metrics().convergence_time.is_some();
         match context.tracker.observe(slot, coordinate, round_trip, context.now) {
             Ok(()) if round_trip.is_some() => {
                 context.effects.count(Counter::CoordinatesUpdated);
                 context.effects.refresh(slot);
                 context.effects.refresh(OWN_SLOT);
+                if let (Some(prediction), Some(round_trip)) = (prediction, round_trip) {
+                    let error = (prediction.ms / 1e3 - round_trip.as_secs_f64()).abs();
+                    context.effects.stats.observe(Distribution::PredictionError, error);
+                }
+                let settled_after = context.tracker.metrics().convergence_time;
+                if let (false, Some(time)) = (was_settled, settled_after) {
+                    let seconds = time.as_secs_f64();
+                    context.effects.stats.observe(Distribution::ConvergenceTime, seconds);
+                }
             }
             Ok(()) => {}
             Err(Refusal::Coordinate | Refusal::Dimension | Refusal::Contradiction) => {

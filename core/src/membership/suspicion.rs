@@ -137,6 +137,10 @@ pub(crate) struct Suspicions {
 }
 
 impl Suspicions {
+    pub fn open_count(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
     pub fn open(&mut self, suspicion: Suspicion) -> u32 {
         match self.free.pop() {
             Some(place) => {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use shoal_core::Duration;
 
-use super::{Configuration, LifeguardOptions, Outcome, Trial};
+use super::{ANOMALOUS_COUNTS, DURATIONS_MS, INTERVALS_MS, LifeguardOptions, Outcome, Trial};
 use crate::report::percentile;
 
 /// A row of table IV: failure events about healthy agents in all interval experiments.
@@ -59,6 +59,8 @@ pub struct Load {
 pub struct LifeguardReport {
     /// What decided everything.
     pub seed: u64,
+    /// Which part of the paper's grid was run, and how often.
+    pub part: String,
     /// Runs of interval experiments, per configuration.
     pub interval_runs: u64,
     /// Runs of threshold experiments, per configuration.
@@ -84,11 +86,7 @@ fn seconds(durations: impl Iterator<Item = Duration>) -> [Option<f64>; 3] {
     [50.0, 99.0, 99.9].map(|share| percentile(&values, share))
 }
 
-pub(super) fn report(
-    options: &LifeguardOptions,
-    configurations: &[Configuration],
-    results: &[(&Trial, Outcome)],
-) -> LifeguardReport {
+pub(super) fn report(options: &LifeguardOptions, results: &[(&Trial, Outcome)]) -> LifeguardReport {
     let of = |configuration: usize, has_interval: bool| {
         results.iter().filter_map(move |(trial, outcome)| {
             let fits = trial.configuration == configuration;
@@ -98,7 +96,7 @@ pub(super) fn report(
     let sum = |configuration, value: fn(&Outcome) -> u64| -> u64 {
         of(configuration, true).map(value).sum()
     };
-    let numbered = || configurations.iter().map(|c| c.name).enumerate();
+    let numbered = || options.configurations.iter().map(|c| c.name).enumerate();
     let accuracy = numbered().map(|(number, configuration)| {
         let all = |number| sum(number, |outcome| outcome.false_positives);
         let healthy = |number| sum(number, |outcome| outcome.healthy_false_positives);
@@ -137,6 +135,7 @@ pub(super) fn report(
     });
     LifeguardReport {
         seed: options.seed,
+        part: part(options),
         interval_runs: of(0, true).count() as u64,
         threshold_runs: of(0, false).count() as u64,
         accuracy: accuracy.collect(),
@@ -145,8 +144,27 @@ pub(super) fn report(
     }
 }
 
+/// Which cells of the grid the options name, in words.
+fn part(options: &LifeguardOptions) -> String {
+    let LifeguardOptions { counts, durations_ms, intervals_ms, repetitions, .. } = options;
+    let is_whole = *counts == ANOMALOUS_COUNTS
+        && *durations_ms == DURATIONS_MS
+        && *intervals_ms == INTERVALS_MS;
+    let share = if is_whole { "the whole grid" } else { "a sample of the grid" };
+    let times = if *repetitions == 1 { "once each" } else { &format!("{repetitions} times each") };
+    let list = |values: &[u64]| values.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+    let counts: Vec<u64> = counts.iter().copied().map(u64::from).collect();
+    format!(
+        "{share}, {times}: C in {}; D in {} ms; I in {} ms",
+        list(&counts),
+        list(durations_ms),
+        list(intervals_ms)
+    )
+}
+
 impl fmt::Display for LifeguardReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "Seed {}, {}\n", self.seed, self.part)?;
         let runs = self.interval_runs;
         writeln!(formatter, "Table IV. False positives, {runs} interval experiments")?;
         writeln!(formatter, "{:<14} {:>9} {:>9} {:>8} {:>8}", "", "FP", "FP-", "FP %", "FP- %")?;
