@@ -198,11 +198,9 @@ mod tests {
     #[test]
     fn bytes_hold_everything() {
         let gate = Some("10.0.0.1:7946".parse().unwrap());
-        for snapshot in [
-            snapshot(None, None),
-            snapshot(gate, None),
-            snapshot(gate, Some(JobOutcome::TimedOut)),
-        ] {
+        for snapshot in
+            [snapshot(None, None), snapshot(gate, None), snapshot(gate, Some(JobOutcome::TimedOut))]
+        {
             let bytes = snapshot.to_bytes();
             assert_eq!(bytes.len(), 105);
             assert_eq!(JobSnapshot::from_bytes(&bytes), Some(snapshot));

@@ -334,13 +334,7 @@ impl JobTracker {
         jobs.news(slot);
     }
 
-    fn answer(
-        &mut self,
-        target: Address,
-        job: JobId,
-        fence: FenceToken,
-        outcome: ReceiptOutcome,
-    ) {
+    fn answer(&mut self, target: Address, job: JobId, fence: FenceToken, outcome: ReceiptOutcome) {
         if self.replies.len() >= REPLY_COUNT_MAX {
             self.jobs.stats.replies_dropped += 1;
             return;
