@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::config::{Config, FETCH_COUNT_MAX};
 use crate::events::Event;
 use crate::node::Address;
+use crate::slots;
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
@@ -130,9 +131,7 @@ impl Effects {
     /// Notes that a member's record changed; many changes before the host looks are one.
     pub fn change(&mut self, slot: u32) {
         let index = slot as usize;
-        if index >= self.is_changed.len() {
-            self.is_changed.resize(index + 1, false);
-        }
+        slots::reach(&mut self.is_changed, slot, false);
         if !std::mem::replace(&mut self.is_changed[index], true) {
             self.changes.push_back(slot);
         }

@@ -15,6 +15,7 @@ use crate::engine::{Engine, Member};
 use crate::membership::table::OWN_SLOT;
 use crate::metrics::{self, Census, Sources};
 use crate::node::Address;
+use crate::slots;
 use crate::stats::{Gauges, Stats};
 use crate::time::{Duration, Instant};
 
@@ -162,9 +163,7 @@ impl Mirror {
 
     fn set(&mut self, slot: u32, member: Option<Member>) {
         let index = slot as usize;
-        if index >= self.members.len() {
-            self.members.resize(index + 1, None);
-        }
+        slots::reach(&mut self.members, slot, None);
         let known = self.members[index].map(|known| known.address);
         let address = member.map(|member| member.address);
         if known != address {

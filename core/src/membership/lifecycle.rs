@@ -22,6 +22,7 @@ use super::{Context, Membership};
 use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
 use crate::node::{Address, Generation, Incarnation, MemberState, Role};
+use crate::planted::{PlantedFault, is_planted};
 use crate::stats::{Counter, Distribution};
 use crate::time::Duration;
 use crate::wire::native::{Header, Message, Update, fingerprint};
@@ -55,9 +56,18 @@ fn rank(state: MemberState) -> u8 {
     }
 }
 
+/// Whether a member has been restarted since it had the generation that is known.
+fn is_later_run(told: Generation, known: Generation) -> bool {
+    told > known && !is_planted(PlantedFault::RestartIgnored)
+}
+
 fn worth(record: &Record, update: &Update) -> Worth {
+    let is_revived = record.state == MemberState::Dead && rank(update.state) == 0;
+    if is_planted(PlantedFault::StaleAliveRevives) && is_revived {
+        return Worth::Newer;
+    }
     if update.generation != record.generation {
-        let is_later = update.generation > record.generation;
+        let is_later = is_later_run(update.generation, record.generation);
         return if is_later { Worth::NewRun } else { Worth::Stale };
     }
     let (told, known) = (update.incarnation.0, record.incarnation.0);
@@ -80,6 +90,7 @@ fn is_beyond_refutation(own: &Record, update: &Update) -> bool {
     let (told, current) = (update.incarnation.0, own.incarnation.0);
     let is_doubt = rank(update.state) > 0;
     update.generation == own.generation
+        && !is_planted(PlantedFault::GoodbyeBelieved)
         && (update.state == MemberState::Left
             || told > current.saturating_add(INCARNATION_LEAP_MAX)
             || is_doubt && current > told.saturating_add(INCARNATION_LEAP_MAX))
@@ -129,7 +140,7 @@ impl Membership {
                 if header.generation < record.generation {
                     return Err(StaleSender);
                 }
-                if header.generation > record.generation {
+                if is_later_run(header.generation, record.generation) {
                     self.begin_run(context, slot, &identity);
                 } else {
                     self.hear_known(context, slot, &identity);
@@ -275,6 +286,8 @@ impl Membership {
 
     /// The member itself raised its incarnation: it lives.
     fn refuted(&mut self, context: &mut Context, slot: u32, incarnation: Incarnation) {
+        let is_doubled = is_planted(PlantedFault::IncarnationInvented);
+        let incarnation = if is_doubled { incarnation.next() } else { incarnation };
         self.table.set_incarnation(slot, incarnation);
         match self.table.get(slot).state {
             MemberState::Suspect => {
@@ -311,7 +324,8 @@ impl Membership {
             self.apply_to_self(context, update);
             return;
         }
-        if update.state == MemberState::Unconfirmed {
+        let is_hearsay = update.state == MemberState::Unconfirmed;
+        if is_hearsay && !is_planted(PlantedFault::HearsayPassedOn) {
             // Hearsay of hearsay: a member that nobody has heard would be passed on for ever.
             context.effects.count(Counter::UpdatesStale);
             return;
@@ -388,6 +402,9 @@ impl Membership {
     /// Somebody speaks of this node. False news of a failure is refuted.
     fn apply_to_self(&mut self, context: &mut Context, update: &Update) {
         let own = *self.table.own();
+        if is_planted(PlantedFault::LostRefutation) {
+            return;
+        }
         if self.is_leaving() || update.generation < own.generation {
             context.effects.count(Counter::UpdatesStale);
             return;
@@ -454,17 +471,23 @@ impl Membership {
             self.table.set_state(slot, MemberState::Suspect, context.now);
             self.announce(context, slot);
         }
-        context.effects.change(slot);
+        if !is_planted(PlantedFault::SilentChange) {
+            context.effects.change(slot);
+        }
         self.gossip.push(slot);
     }
 
     /// AD-35: what lengthens the time that a suspect gets.
     fn stretch(&self, context: &Context, slot: u32) -> Stretch {
+        let load = f64::from(self.health.multiplier());
+        if !context.config.mechanisms.distance {
+            return Stretch { latency: 1.0, load, confidence: 1.0 };
+        }
         let rtt = context.tracker.rtt(slot, context.now);
         let coordinate = context.tracker.peer_coordinate(slot);
         Stretch {
             latency: rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0)),
-            load: f64::from(self.health.multiplier()),
+            load,
             confidence: coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0),
         }
     }
@@ -472,14 +495,18 @@ impl Membership {
     /// AD-35: base time x latency x health x confidence.
     fn terms(&self, context: &Context, stretch: &Stretch) -> Terms {
         let config = context.config;
+        let confirmations = match config.mechanisms.confirmed_suspicion {
+            true => config.indirect_probe_count,
+            false => 0,
+        };
         let terms = Terms::new(
             self.table.active_count() + 1,
             config.probe_interval(),
             config.suspicion_min_factor,
             config.suspicion_max_factor,
-            config.indirect_probe_count,
+            confirmations,
         );
-        terms.stretched(stretch.latency * stretch.load * stretch.confidence)
+        terms.stretched(stretch.load).stretched(stretch.latency * stretch.confidence)
     }
 
     fn close_suspicion(&mut self, context: &mut Context, slot: u32) {

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::coordinate::{Coordinate, Tracker};
 use crate::effects::{Effects, Outgoing, Timer};
 use crate::node::{Address, Generation, MemberState};
+use crate::planted::{PlantedFault, is_planted};
 use crate::random::Random;
 use crate::stats::{Counter, Distribution, Gauges};
 use crate::time::{Duration, Instant};
@@ -66,6 +67,8 @@ pub(crate) struct Membership {
     broadcasts: Broadcasts,
     job_layer: JobLayer,
     gossip_factor: u32,
+    /// Whether suspects are told by everyone who writes to them.
+    has_buddies: bool,
 }
 
 impl Membership {
@@ -88,12 +91,13 @@ impl Membership {
             suspicions: Suspicions::default(),
             probes: Probes::new(context.config.probe_capacity, context.random),
             probe_order: ProbeOrder::default(),
-            health: LocalHealth::default(),
+            health: LocalHealth::new(context.config.mechanisms.local_health),
             presence: Presence::default(),
             states: States::new(),
             broadcasts: Broadcasts::new(),
             job_layer: JobLayer::new(context.now),
             gossip_factor: context.config.gossip_factor,
+            has_buddies: context.config.mechanisms.buddy,
         };
         let offset = context.config.probe_interval().mul_f64(context.random.unit());
         context.effects.set_timer(Timer::ProbeRound, context.now + offset);
@@ -335,7 +339,7 @@ impl Membership {
         // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
         let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
         if let Some(slot) = self.table.find(outgoing.recipient)
-            && (is_reminder || is_doubted(self.table.get(slot).state))
+            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
         {
             writer.push_update(&self.update(slot, 0));
         }
@@ -359,10 +363,21 @@ impl Membership {
         effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
     }
 
+    /// Whether a member in this state hears of it with everything that is sent to it.
+    fn is_told_its_state(&self, state: MemberState) -> bool {
+        match state {
+            MemberState::Suspect => self.has_buddies,
+            state => matches!(state, MemberState::Dead | MemberState::Left),
+        }
+    }
+
     fn write_page(&self, first: u32, writer: &mut MessageWriter) {
         let mut next = 0;
         for slot in first..self.table.slot_count() {
-            let is_told = |record: &table::Record| record.state != MemberState::Unconfirmed;
+            let is_told = |record: &table::Record| {
+                record.state != MemberState::Unconfirmed
+                    || is_planted(PlantedFault::HearsayPassedOn)
+            };
             if self.table.occupied(slot).is_some_and(is_told)
                 && !writer.push_update(&self.update(slot, 0))
             {
@@ -419,11 +434,6 @@ impl Membership {
             state_version: self.states.version(slot),
         }
     }
-}
-
-/// Whether a member that runs has something to refute.
-fn is_doubted(state: MemberState) -> bool {
-    matches!(state, MemberState::Suspect | MemberState::Dead | MemberState::Left)
 }
 
 fn carries_broadcasts(kind: Kind) -> bool {

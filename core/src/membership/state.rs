@@ -17,6 +17,7 @@ use crate::effects::{Outgoing, Timer};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, Generation};
+use crate::slots;
 use crate::stats::Counter;
 use crate::time::Duration;
 use crate::wire::native::{Header, Kind, MessageWriter};
@@ -76,11 +77,8 @@ impl States {
     }
 
     fn hold(&mut self, slot: u32, version: u32, bytes: Bytes) {
-        let index = slot as usize;
-        if index >= self.held.len() {
-            self.held.resize(index + 1, Held::default());
-        }
-        self.held[index] = Held { version, bytes };
+        slots::reach(&mut self.held, slot, Held::default());
+        self.held[slot as usize] = Held { version, bytes };
     }
 
     fn open(&mut self, fetch: Fetch) -> Option<u32> {
