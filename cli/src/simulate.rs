@@ -12,7 +12,7 @@ use std::time::Instant;
 use shoal_simulator::accuracy::{self, Evaluation};
 use shoal_simulator::lifeguard::{self, LifeguardOptions};
 use shoal_simulator::matrix::Matrix;
-use shoal_simulator::{Report, SimulationOptions, report, swarm};
+use shoal_simulator::{Report, SimulationOptions, jobs, report, swarm};
 
 use crate::exit::Failure;
 use crate::output::{self, Format};
@@ -26,6 +26,7 @@ Examples:
   shoal simulate --swarm --seed 17             # everything drawn from the seed, every rule checked
   shoal simulate --experiment lifeguard        # slow agents against six configurations, a sample
   shoal simulate --experiment lifeguard --whole-grid --repetitions 10    # as published; hours
+  shoal simulate --jobs --seed 17              # the same for jobs, told as a story
 
 A matrix file has the names of the nodes in its first row and then a row of milliseconds per node;
 an empty field is an unknown round trip.")]
@@ -68,6 +69,9 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "N", requires = "experiment",
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     repetitions: u32,
+    /// Draw jobs, leaders, gates and faults from the seed, check every rule, and tell what happens.
+    #[arg(long, conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
+    jobs: bool,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
@@ -98,6 +102,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return run_lifeguard(arguments);
     }
     let start = Instant::now();
+    if arguments.jobs {
+        return run_jobs(arguments);
+    }
     let report = match &arguments.matrix {
         Some(path) => judge_coordinates(arguments, path)?,
         None => simulate(arguments)?,
@@ -197,6 +204,42 @@ fn run_swarm(arguments: &Arguments) -> Result<(), Failure> {
             outcome.deaths,
             outcome.false_deaths,
             outcome.recovery.as_secs_f64(),
+        )),
+    }
+}
+
+/// Whoever replays a run wants to see how it came to its end, so as text every line of it is told.
+fn run_jobs(arguments: &Arguments) -> Result<(), Failure> {
+    let is_text = arguments.format == Format::Text;
+    let mut narrator = |line: &str| {
+        if is_text {
+            // A reader that went away loses the rest of the story, not the result.
+            let _ = output::print_line(line);
+        }
+    };
+    let outcome = jobs::replay(arguments.seed, &mut narrator).map_err(Failure::failed)?;
+    let hash = report::hash_text(outcome.trace_hash);
+    match arguments.format {
+        Format::Json => {
+            let json = serde_json::json!({
+                "seed": outcome.seed,
+                "nodes": outcome.nodes,
+                "jobs": outcome.jobs,
+                "virtual_seconds": outcome.virtual_time.as_secs_f64(),
+                "datagrams": outcome.datagrams,
+                "counts": outcome.counts,
+                "trace_hash": hash,
+            });
+            output::print_line(&json.to_string())
+        }
+        Format::Text => output::print_line(&format!(
+            "seed {}: {} nodes, {} jobs, {:.0} s, {} datagrams; every rule held: {:?}; trace {hash}",
+            outcome.seed,
+            outcome.nodes,
+            outcome.jobs,
+            outcome.virtual_time.as_secs_f64(),
+            outcome.datagrams,
+            outcome.counts,
         )),
     }
 }

@@ -5,8 +5,10 @@
 //! place where a bound is written.
 
 use crate::error::ConfigError;
+use crate::federation::FederationConfig;
 use crate::jobs::JobsConfig;
 use crate::node::{Address, DatacenterName, Generation, Role};
+use crate::routing::RouterConfig;
 use crate::time::Duration;
 
 /// The largest datagram that the native format sends or accepts, in bytes. Fits the IPv6 minimum of
@@ -174,6 +176,10 @@ pub struct Config {
     pub state_size_max: u32,
     /// How jobs are timed, on gates and managers (AD-34).
     pub jobs: JobsConfig,
+    /// How managers elect their leader, and how gates watch datacenters (AD-33).
+    pub federation: FederationConfig,
+    /// How a gate routes jobs to datacenters (AD-36).
+    pub routing: RouterConfig,
     /// Most members remembered, dead ones and this node included; 2 to [`MEMBER_CAPACITY_MAX`]. When full,
     /// the longest departed or dead record makes room; when all are active a newcomer is refused and counted.
     pub member_capacity: u32,
@@ -219,6 +225,8 @@ impl Config {
             confirmation_attempts: [5, 3, 0],
             state_size_max: 16_384,
             jobs: JobsConfig::default(),
+            federation: FederationConfig::default(),
+            routing: RouterConfig::default(),
             member_capacity: 16_384,
             session_capacity: 4_096,
             transmit_capacity: 1_024,
@@ -292,7 +300,9 @@ impl Config {
                 return Err(ConfigError::OutOfRange { setting, value, min, max });
             }
         }
-        self.jobs.check()
+        self.jobs.check()?;
+        self.federation.check()?;
+        self.routing.check()
     }
 
     /// [`Config::probe_interval_ms`] as a duration.

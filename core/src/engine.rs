@@ -10,8 +10,10 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod federation;
 mod hold;
 mod jobs;
+mod routing;
 
 use bytes::Bytes;
 
@@ -20,6 +22,7 @@ use crate::coordinate::{self, Coordinate, Refusal, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::federation::Federation;
 use crate::id::JobId;
 use crate::jobs::desk::JobDesk;
 pub use crate::membership::jobs::JobStanding;
@@ -31,6 +34,7 @@ use crate::stats::{Counter, Distribution, Gauges, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use crate::wire::native::{Kind, Message, MessageWriter};
+use routing::RoutingDesk;
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,10 @@ pub struct Engine {
     held_job_message: Option<crate::jobs::Outgoing>,
     /// What waits while the host cannot send.
     hold: Option<hold::Hold>,
+    federation: Federation,
+    /// Whether the federation was told something since its events were last collected.
+    is_federation_active: bool,
+    routing: Option<Box<RoutingDesk>>,
     effects: Effects,
 }
 
@@ -104,8 +112,14 @@ impl Engine {
             effects: &mut effects,
         });
         let jobs = JobDesk::new(config.role, &config.jobs, random.next_u64(), now)?;
-        let held_job_message = None;
-        Ok(Engine {
+        let federation = Federation::new(
+            &config.federation,
+            federation::identity(&config),
+            random.next_u64(),
+            now,
+        )?;
+        let routing = RoutingDesk::new(config.role, &config.routing, &mut random)?;
+        let mut engine = Engine {
             config,
             now,
             random,
@@ -113,10 +127,15 @@ impl Engine {
             tracker,
             membership,
             jobs,
-            held_job_message,
+            held_job_message: None,
             hold: None,
+            federation,
+            is_federation_active: false,
+            routing,
             effects,
-        })
+        };
+        engine.settle_federation();
+        Ok(engine)
     }
 
     /// Takes a datagram that came from `source`. It is opened where it lies, so its bytes are
@@ -147,10 +166,15 @@ impl Engine {
         };
         let (membership, mut context) = self.split();
         let is_taken = membership.handle_message(&mut context, source, &message, now);
+        self.observe_members();
         if is_taken && message.header.kind == Kind::Jobs {
             let sender = message.header.sender;
             self.jobs.handle_messages(self.now, sender, &message.datacenter, message.payload);
         }
+        if is_taken && message.header.kind == Kind::Federation {
+            self.handle_federation(&message, now);
+        }
+        self.settle_federation();
         self.settle_jobs();
     }
 
@@ -180,6 +204,10 @@ impl Engine {
         }
         let (membership, mut context) = self.split();
         membership.expire_job_layer(&mut context);
+        if !self.membership.is_gone() {
+            self.observe_members();
+            self.expire_federation();
+        }
         self.jobs.handle_timeout(self.now);
         self.settle();
     }
@@ -193,6 +221,7 @@ impl Engine {
             self.effects.next_deadline(),
             self.membership.next_job_deadline(),
             self.jobs.poll_timeout(),
+            self.federation.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -204,6 +233,9 @@ impl Engine {
     /// When the buffer is smaller than [`DATAGRAM_SIZE_MAX`].
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         assert!(buffer.len() >= DATAGRAM_SIZE_MAX, "a datagram may need 1,400 bytes");
+        if let Some(transmit) = self.transmit_federation(now, buffer) {
+            return Some(transmit);
+        }
         loop {
             let Some(outgoing) = self.effects.next_transmit() else {
                 return self.transmit_jobs(buffer);
@@ -231,8 +263,10 @@ impl Engine {
     }
 
     /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
-    /// beyond it is told by [`Event::Overflow`].
+    /// beyond it is told by [`Event::Overflow`]. Events of jobs are never lost: those for which there is no
+    /// room wait with their jobs.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.settle_job_events();
         self.effects.next_event()
     }
 
@@ -244,7 +278,9 @@ impl Engine {
 
     /// Whether nothing is left to transmit, so that the next input may come.
     pub fn is_drained(&self) -> bool {
-        !self.effects.has_transmits() && self.held_job_message.is_none()
+        !self.effects.has_transmits()
+            && self.held_job_message.is_none()
+            && self.federation.next_target().is_none()
     }
 
     /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers
@@ -266,7 +302,11 @@ impl Engine {
     pub fn leave(&mut self, now: Instant) -> Result<(), CommandError> {
         self.begin_input(now);
         let (membership, mut context) = self.split();
-        membership.leave(&mut context)
+        membership.leave(&mut context)?;
+        self.federation.leave(self.now);
+        self.is_federation_active = true;
+        self.settle_federation();
+        Ok(())
     }
 
     /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there), in place of the
@@ -441,6 +481,7 @@ impl Engine {
     fn settle(&mut self) {
         let (membership, mut context) = self.split();
         membership.settle(&mut context);
+        self.settle_federation();
         self.settle_jobs();
     }
 

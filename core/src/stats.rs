@@ -44,6 +44,7 @@ counters! {
     DroppedForged, "dropped_forged", "Datagrams whose seal is broken.";
     DroppedReplayed, "dropped_replayed", "Datagrams seen before or too old to tell.";
     DroppedMalformed, "dropped_malformed", "Sealed datagrams whose content breaks the format.";
+    DroppedUnpackedSize, "dropped_unpacked_size", "Sealed datagrams that would unpack to more than is allowed.";
     DroppedMisdirected, "dropped_misdirected", "Sealed datagrams meant for another node or run of this one.";
     DroppedOwn, "dropped_own", "Datagrams this node sent to itself.";
     DroppedStaleSender, "dropped_stale_sender", "Datagrams from an earlier run of a known peer.";
@@ -90,6 +91,25 @@ counters! {
     BroadcastsRepeated, "broadcasts_repeated", "Broadcasts received again.";
     BroadcastsRefused, "broadcasts_refused", "Broadcasts of this node or of runs not known here.";
     BroadcastsNotRelayed, "broadcasts_not_relayed", "Broadcasts delivered but not passed on because the queue was full.";
+
+    Elections, "elections", "Elections this node stood in, after a majority said it would vote.";
+    ElectionsWon, "elections_won", "Elections this node won, with a lease.";
+    ElectionRoundsFailed, "election_rounds_failed", "Rounds of votes that ended without a majority.";
+    StepDowns, "step_downs", "Leaderships of this node that ended.";
+    StaleTerms, "stale_terms", "Messages of earlier terms that were refused.";
+    TermConflicts, "term_conflicts", "Messages of a second leader in one term that were refused.";
+    DatacenterProbesSent, "datacenter_probes_sent", "Probes of datacenters sent.";
+    DatacenterProbesAcked, "datacenter_probes_acked", "Probes of datacenters answered in time.";
+    DatacenterProbesFailed, "datacenter_probes_failed", "Probes of datacenters not answered in time.";
+    NetworkSuspicions, "network_suspicions", "Times that so many datacenters fell silent together that the own network was blamed.";
+    FederationRefused, "federation_refused", "Federation messages whose sender's role or datacenter does not fit, or that answer no probe in flight.";
+    FederationOverflows, "federation_overflows", "Managers, datacenters, messages or events of the federation for which there was no room.";
+
+    JobsRouted, "jobs_routed", "Routing decisions made, each with a reason.";
+    JobsUnroutable, "jobs_unroutable", "Routing decisions without an eligible datacenter.";
+    JobSwitches, "job_switches", "Routing decisions that moved a job from one primary to another.";
+    JobRoutesReset, "job_routes_reset", "Jobs that lost their primary because its datacenter was cut off or has a new leader.";
+    JobRoutesForgotten, "job_routes_forgotten", "Jobs forgotten by the router before they were over, for lack of room or because nothing was heard of them.";
 
     Stalls, "stalls", "Times this node was not run for so long that it began its observations anew.";
 
@@ -233,6 +253,11 @@ impl Stats {
     /// Counts one.
     pub(crate) fn count(&mut self, counter: Counter) {
         self.add(counter, 1);
+    }
+
+    /// Takes over what another part counted.
+    pub(crate) fn set(&mut self, counter: Counter, value: u64) {
+        self.values[counter as usize] = value;
     }
 
     /// Counts several.

@@ -506,7 +506,7 @@ impl Membership {
             config.suspicion_max_factor,
             confirmations,
         );
-        terms.stretched(stretch.load).stretched(stretch.latency * stretch.confidence)
+        terms.stretched(stretch.latency * stretch.load * stretch.confidence)
     }
 
     fn close_suspicion(&mut self, context: &mut Context, slot: u32) {

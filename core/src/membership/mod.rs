@@ -210,7 +210,7 @@ impl Membership {
                 self.answer_sync(context, source, header, payload::digest(message.payload));
             }
             Kind::SyncReply => self.synced(context, source, slot, header),
-            Kind::Gossip | Kind::Jobs => {}
+            Kind::Gossip | Kind::Jobs | Kind::Federation => {}
             Kind::StateRequest => self.answer_state(context, source, header),
             Kind::StateReply => {
                 let part = payload::state_part(message.payload).expect("checked by the parser");
@@ -238,8 +238,8 @@ impl Membership {
         match context.tracker.observe(slot, coordinate, round_trip, context.now) {
             Ok(()) if round_trip.is_some() => {
                 context.effects.count(Counter::CoordinatesUpdated);
-                context.effects.change(slot);
-                context.effects.change(OWN_SLOT);
+                context.effects.refresh(slot);
+                context.effects.refresh(OWN_SLOT);
                 if let (Some(prediction), Some(round_trip)) = (prediction, round_trip) {
                     let error = (prediction.ms / 1e3 - round_trip.as_secs_f64()).abs();
                     context.effects.stats.observe(Distribution::PredictionError, error);
@@ -346,7 +346,7 @@ impl Membership {
         match outgoing.kind {
             Kind::SyncReply => self.write_page(outgoing.parameter, writer),
             Kind::StateReply => self.write_state_part(outgoing, writer),
-            Kind::StateRequest | Kind::Jobs => {}
+            Kind::StateRequest | Kind::Jobs | Kind::Federation => {}
             Kind::SyncRequest => {
                 self.write_gossip(writer, DIGEST_SIZE);
                 if outgoing.parameter == 0 {
@@ -438,5 +438,5 @@ impl Membership {
 
 fn carries_broadcasts(kind: Kind) -> bool {
     use Kind::*;
-    !matches!(kind, SyncRequest | SyncReply | StateRequest | StateReply | Jobs)
+    !matches!(kind, SyncRequest | SyncReply | StateRequest | StateReply | Jobs | Federation)
 }
