@@ -15,7 +15,7 @@ const WARM_UP: u32 = 10_000;
 /// Members of the cluster in which exchanges are counted and profiled.
 const MEMBERS: u32 = 1_000;
 /// Between two exchanges on the engine's clock.
-const GAP: shoal_core::Duration = shoal_core::Duration::from_micros(50);
+const GAP: shoal_core::Duration = shoal_core::Duration::from_micros(5);
 
 /// Bytes per member in clusters of all sizes, and allocations in 100,000 exchanges.
 pub fn memory() -> Results {

@@ -1,14 +1,15 @@
 //! A cluster that forms, loses some of its nodes, and is timed: `shoal simulate` without more.
 //!
-//! Nodes join through three seeds within the first second. When every node has confirmed every other,
-//! `crashes` of them crash at random times, none of them a seed as long as there are others, and it is
-//! noted who declares what dead, and when.
+//! Nodes join through three seeds within the first second. When every node has confirmed every
+//! other, `crashes` of them crash at random times, none of them a seed as long as there are others,
+//! and it is noted who declares what dead, and when.
 
 use shoal_core::random::Random;
 use shoal_core::{Config, ConfigError, Duration, Event, Generation, Instant, MemberState, Secret};
 
 use crate::clock::Clock;
 use crate::host::{address_of, host_at};
+use crate::mesh::Mesh;
 use crate::network::{Delay, NetworkOptions};
 use crate::report::{Percentiles, Report, hash_text};
 use crate::simulation::Simulation;
@@ -27,8 +28,8 @@ const FORMATION_STEP: Duration = Duration::from_millis(50);
 pub struct SimulationOptions {
     /// How many nodes; 2 to 65,536.
     pub nodes: u32,
-    /// How long the cluster runs, in virtual seconds. A run is longer when its cluster forms so late that
-    /// crashes could not be detected.
+    /// How long the cluster runs, in virtual seconds. A run is longer when its cluster forms so
+    /// late that crashes could not be detected.
     pub seconds: u64,
     /// What decides everything.
     pub seed: u64,
@@ -118,38 +119,11 @@ struct Crash {
     noticed: Vec<Option<Instant>>,
 }
 
-/// Which of all nodes each node has confirmed, as bits.
-#[derive(Debug)]
-struct Mesh {
-    bits: Vec<u64>,
-    words: usize,
-    count: u64,
-}
-
-impl Mesh {
-    fn new(nodes: u32) -> Mesh {
-        let words = nodes.div_ceil(u64::BITS) as usize;
-        Mesh { bits: vec![0; words * nodes as usize], words, count: 0 }
-    }
-
-    fn note(&mut self, observer: u32, subject: u32, is_active: bool) {
-        let word = observer as usize * self.words + (subject / u64::BITS) as usize;
-        let bit = 1 << (subject % u64::BITS);
-        let was_active = self.bits[word] & bit != 0;
-        if is_active && !was_active {
-            self.bits[word] |= bit;
-            self.count += 1;
-        } else if !is_active && was_active {
-            self.bits[word] &= !bit;
-            self.count -= 1;
-        }
-    }
-}
-
 /// A run under way.
 #[derive(Debug)]
 struct Run {
     simulation: Simulation,
+    /// Who holds whom for a member that takes part.
     mesh: Mesh,
     crashes: Vec<Crash>,
     false_positives: u64,
@@ -199,10 +173,9 @@ impl Run {
     }
 
     /// Runs until everybody has confirmed everybody, or until `end`.
-    fn form(&mut self, nodes: u32, end: Instant) -> Option<Instant> {
-        let pairs = u64::from(nodes) * (u64::from(nodes) - 1);
+    fn form(&mut self, end: Instant) -> Option<Instant> {
         while self.simulation.now() < end {
-            if self.mesh.count == pairs {
+            if self.mesh.is_whole() {
                 return Some(self.simulation.now());
             }
             self.run_until(end.min(self.simulation.now() + FORMATION_STEP));
@@ -279,7 +252,7 @@ pub fn run(options: &SimulationOptions) -> Result<Report, SimulationError> {
     let mut random = Random::new(options.seed);
     let mut run = Run::start(options, &mut random)?;
     let asked = Instant::ZERO + Duration::from_secs(options.seconds);
-    let formed = run.form(options.nodes, asked);
+    let formed = run.form(asked);
     let begun = formed.unwrap_or(run.simulation.now());
     let end = if options.crashes > 0 { asked.max(begun + DETECTION_ROOM) } else { asked };
     for (at, victim) in plan_crashes(options, begun, end, &mut random) {

@@ -1,8 +1,8 @@
 //! What happens to a datagram between two nodes: delay, loss, repetition, damage, and broken paths.
 //!
-//! Every decision is drawn from the simulation's seed. A fault that is switched off draws nothing and
-//! costs nothing. Delays are computed with integers and with `+ - * /` on floats only, so that a run is
-//! the same on every machine.
+//! Every decision is drawn from the simulation's seed. A fault that is switched off draws nothing
+//! and costs nothing. Delays are computed with integers and with `+ - * /` on floats only, so that
+//! a run is the same on every machine.
 
 use std::sync::Arc;
 
@@ -61,8 +61,8 @@ impl Delay {
     }
 }
 
-/// `median x 2^(spread x normal)`, with the sum of four uniform numbers as the normal one and a straight
-/// line between powers of two as the exponential.
+/// `median x 2^(spread x normal)`, with the sum of four uniform numbers as the normal one and a
+/// straight line between powers of two as the exponential.
 fn long_tail(median: Duration, spread: f64, random: &mut Random) -> Duration {
     let bits = random.next_u64();
     let sum: u64 = (0..4).map(|part| bits >> (16 * part) & 0xffff).sum();
@@ -87,7 +87,8 @@ pub struct NetworkOptions {
     pub loss: f64,
     /// That a datagram arrives twice.
     pub duplication: f64,
-    /// That a datagram is held back by up to [`NetworkOptions::holdback`], so that later ones overtake it.
+    /// That a datagram is held back by up to [`NetworkOptions::holdback`], so that later ones
+    /// overtake it.
     pub reordering: f64,
     /// The longest time that a reordered datagram is held back.
     pub holdback: Duration,
