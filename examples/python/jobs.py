@@ -11,7 +11,6 @@ and when the time and the extension are over, the gate ends the job.
 from __future__ import annotations
 
 import asyncio
-import pickle
 import sys
 import time
 
@@ -33,19 +32,17 @@ def make_node(role: str, datacenter: str, *join: str) -> shoal.Node:
 
 
 async def take_over(manager: shoal.Node) -> None:
-    """Goes on with the jobs of a manager that died, from what it published last."""
-    published: dict[str, tuple[list[shoal.JobSnapshot], float]] = {}
+    """Goes on with the job of a manager that died, from what it published last."""
+    published: dict[str, tuple[shoal.JobSnapshot, float]] = {}
     async for event in manager.events():
         match event:
-            case shoal.StateEvent(address, state):
-                # Only members of the cluster can publish, so its bytes can be trusted here.
-                published[address] = (pickle.loads(state), time.monotonic())
+            case shoal.StateChanged(address, state):
+                published[address] = (shoal.JobSnapshot.from_bytes(state), time.monotonic())
             case shoal.MemberEvent(address, shoal.MemberState.DEAD) if address in published:
-                snapshots, received_at = published.pop(address)
+                snapshot, received_at = published.pop(address)
                 print(f"second: {address} is dead", flush=True)
-                for snapshot in snapshots:
-                    manager.job_taken_over(snapshot.aged(time.monotonic() - received_at))
-                    print("second: took over", flush=True)
+                manager.job_taken_over(snapshot.aged(time.monotonic() - received_at))
+                print("second: took over", flush=True)
             case shoal.JobTimedOut(reason=reason, elapsed_seconds=seconds):
                 print(f"second: timed out because of {reason}, after {seconds:.2f} s", flush=True)
                 return
@@ -77,7 +74,9 @@ async def main() -> None:
         answer = first.worker_extension("nightly", worker="busy", progress=0.5)
         assert isinstance(answer, shoal.ExtensionGrant)
         print(f"first: granted {answer.duration_seconds:.2f} s more", flush=True)
-        first.state = pickle.dumps([first.job_snapshot("nightly")])
+        kept = first.job_snapshot("nightly")
+        assert kept is not None
+        first.state = kept.to_bytes()
         while second.state_of(first.address) is None:
             await asyncio.sleep(0.05)
         first.close()

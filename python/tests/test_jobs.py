@@ -321,6 +321,9 @@ def test_engines_keep_jobs_too() -> None:
     assert isinstance(manager.worker_extension(SECOND, "job", "w", 0.5), shoal.ExtensionGrant)
     snapshot = manager.job_snapshot(SECOND, "job")
     assert snapshot is not None
+    assert shoal.JobSnapshot.from_bytes(snapshot.to_bytes()) == snapshot
+    with pytest.raises(shoal.ConfigError, match="no snapshot"):
+        shoal.JobSnapshot.from_bytes(bytes(105))
     assert manager.job_given_up(SECOND, "job")
     assert manager.job_taken_over(SECOND, snapshot)
     assert manager.job_started(SECOND, "watched", 5.0, gate=GATE)
