@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Config, DATAGRAM_SIZE_MAX, Secret};
+use crate::coordinate::Coordinate;
 use crate::engine::Engine;
 use crate::events::Event;
-use crate::node::{Address, Generation, MemberState, Role};
+use crate::node::{Address, Generation, Incarnation, MemberState, Role};
+use crate::random::Random;
 use crate::time::{Duration, Instant};
+use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
+use crate::wire::native::{Header, Kind, MessageWriter, Update};
 
 const ONE_WAY: Duration = Duration::from_micros(150);
 
@@ -174,5 +178,58 @@ impl Cluster {
         while let Some(event) = self.engine(number).poll_event() {
             self.events.push((number, event));
         }
+    }
+}
+
+/// What an insider that holds the secret can send in the name of node 1.
+pub(crate) fn forged(recipient: u16, update: &Update) -> Vec<u8> {
+    forged_all(recipient, &[*update])
+}
+
+/// The same with several updates in one datagram.
+pub(crate) fn forged_all(recipient: u16, updates: &[Update]) -> Vec<u8> {
+    let own = config(1);
+    // A session of its own, so that it does not count as replayed.
+    let first = &updates[0];
+    let seed = 77 + u64::from(first.incarnation.0) + u64::from(first.address.port());
+    let mut envelopes = Envelopes::new(&own.secrets, 1, 2, &mut Random::new(seed));
+    let header = Header {
+        kind: Kind::Gossip,
+        sequence: 0,
+        sender: own.advertise,
+        generation: own.generation,
+        incarnation: Incarnation(0),
+        role: own.role,
+        health_score: 0,
+        recipient: address(recipient),
+        recipient_generation: Generation(0),
+        subject: Address::UNSPECIFIED,
+        parameter: 0,
+        state_version: 0,
+    };
+    let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };
+    let mut buffer = vec![0; DATAGRAM_SIZE_MAX];
+    let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
+    let mut writer = MessageWriter::new(body, &header, &own.datacenter, &coordinate);
+    assert!(updates.iter().all(|update| writer.push_update(update)));
+    let size = writer.finish();
+    let size = envelopes.seal(&mut buffer, size);
+    buffer.truncate(size);
+    buffer
+}
+
+/// News of a node at an incarnation of its first run.
+pub(crate) fn claim(subject: u16, state: MemberState, incarnation: u32) -> Update {
+    let config = config(subject);
+    Update {
+        address: config.advertise,
+        generation: config.generation,
+        incarnation: Incarnation(incarnation),
+        state,
+        role: config.role,
+        health_score: 0,
+        datacenter: config.datacenter,
+        accuser: 5,
+        state_version: 0,
     }
 }

@@ -22,12 +22,14 @@ use crate::wire::native::{Kind, MessageWriter};
 
 impl Engine {
     /// Begins to lead a job on this manager. Returns whether it is new: starting it again changes nothing.
+    /// While this manager leads its datacenter, the job's fence is at least its term.
     ///
     /// # Errors
     /// [`CommandError::Role`] when this node is no manager, [`CommandError::Job`] when the job cannot be
     /// tracked; nothing has changed then.
     pub fn job_started(&mut self, now: Instant, start: &JobStart) -> Result<bool, CommandError> {
-        self.with_manager(now, |manager, now| manager.job_started(now, start))
+        let start = JobStart { fence: self.fence_at_start(start.fence), ..*start };
+        self.with_manager(now, |manager, now| manager.job_started(now, &start))
     }
 
     /// Notes that a job made progress, and what its workflows are doing where the host says so. Returns whether the
@@ -248,6 +250,7 @@ impl Engine {
         if self.held_job_message.is_none() {
             self.held_job_message = self.jobs.poll_message(self.now);
         }
+        self.settle_routes();
     }
 
     /// Queues the events of jobs behind the others, as far as there is room.

@@ -21,7 +21,7 @@ use super::view::View;
 use super::wake::Mailbox;
 use super::{Backend, BackendChoice, Transport, clock, socket};
 use crate::config::{Config, Secret};
-use crate::coordinate::{Coordinate, Rtt};
+use crate::coordinate::{self, Coordinate, Refusal, Rtt};
 use crate::engine::{Engine, Member};
 use crate::error::CommandError;
 use crate::events::Event;
@@ -31,7 +31,7 @@ use crate::jobs::{
     GateJobStart, JobOutcome, JobSnapshot, JobStart, LeaderChange, WorkflowCounts,
 };
 use crate::node::{Address, Generation};
-use crate::stats::Stats;
+use crate::stats::{Gauges, Stats};
 use crate::time::{Duration, Instant};
 
 /// How long a host that waits for an answer believes in a silent thread before it checks on it.
@@ -556,6 +556,37 @@ impl Node {
     /// What the node has counted so far, socket errors included.
     pub fn stats(&self) -> Stats {
         self.outlet.view.stats()
+    }
+
+    /// What waits and what is open inside the engine, as far as the mirror shows.
+    pub fn gauges(&self) -> Gauges {
+        self.outlet.view.gauges()
+    }
+
+    /// Appends every counter, distribution and gauge as OpenMetrics text; see
+    /// [`metrics`](crate::metrics).
+    pub fn write_metrics(&self, text: &mut String) {
+        self.outlet.view.write_metrics(self.backend(), text);
+    }
+
+    /// What to keep of this node's place in the latency space for a restart.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn coordinate_snapshot(&self) -> Result<coordinate::Snapshot, NodeError> {
+        self.command(|engine, _| Ok(engine.coordinate_snapshot()))
+    }
+
+    /// Takes the node back to where a snapshot saw it. `Some` says why it was not used; nothing has
+    /// changed then.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn restore_coordinate(
+        &self,
+        snapshot: coordinate::Snapshot,
+    ) -> Result<Option<Refusal>, NodeError> {
+        self.command(move |engine, _| Ok(engine.restore_coordinate(&snapshot).err()))
     }
 
     /// The present instant on the clock that events are stamped with.

@@ -33,6 +33,9 @@ use crate::random::Random;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerWheel;
 
+/// Jobs that are over and wait to be taken note of. When full the longest waiting one is dropped.
+const OVER_COUNT_MAX: usize = 4_096;
+
 /// A datacenter that a job was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatacenterTarget {
@@ -88,6 +91,7 @@ pub struct GateJobTracker {
     outgoing: VecDeque<u32>,
     replies: VecDeque<Outgoing>,
     events: VecDeque<u32>,
+    over: VecDeque<JobId>,
     stats: GateStats,
 }
 
@@ -110,6 +114,7 @@ impl GateJobTracker {
             outgoing: VecDeque::new(),
             replies: VecDeque::new(),
             events: VecDeque::new(),
+            over: VecDeque::new(),
             stats: GateStats::default(),
             random,
         })
@@ -488,6 +493,12 @@ impl GateJobTracker {
         self.jobs.live().filter_map(move |slot| self.snapshot_at(now, slot))
     }
 
+    /// A job that is over since this was last asked, in all its datacenters or because its host said
+    /// so. For who keeps something of his own about jobs; of many only the last 4,096 are told.
+    pub fn poll_over(&mut self) -> Option<JobId> {
+        self.over.pop_front()
+    }
+
     fn snapshot_at(&self, now: Instant, slot: u32) -> Option<GateJobSnapshot> {
         let job = &self.jobs[slot];
         if job.phase == GatePhase::Over {
@@ -655,6 +666,10 @@ impl GateJobTracker {
     /// From here on the job is only remembered.
     fn finish(&mut self, slot: u32) {
         self.enter(slot, GatePhase::Over);
+        if self.over.len() == OVER_COUNT_MAX {
+            self.over.pop_front();
+        }
+        self.over.push_back(self.jobs[slot].id);
         self.jobs.list_newest(slot);
         self.rearm(slot);
     }

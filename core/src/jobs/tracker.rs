@@ -230,6 +230,24 @@ impl JobTracker {
         }
     }
 
+    /// This manager was elected, or named, to lead its datacenter: it leads its jobs under that term
+    /// from now on, and says so to their gates. A job that has a later fence keeps it. Returns how many
+    /// jobs changed.
+    ///
+    /// There is no counterpart for the end of a term: until the next leader has taken a job over, nobody
+    /// else would time it. When that leader has, its higher fence ends the job here
+    /// ([`JobEvent::Superseded`]).
+    pub fn elected(&mut self, now: Instant, term: FenceToken) -> usize {
+        let jobs = self.jobs_at(now);
+        let is_earlier = |&slot: &u32| jobs.table[slot].fence < term;
+        let slots: Vec<u32> = jobs.table.live().filter(is_earlier).collect();
+        for &slot in &slots {
+            jobs.table[slot].fence = term;
+            jobs.lead(slot);
+        }
+        slots.len()
+    }
+
     fn resume(
         &mut self,
         job: JobId,
