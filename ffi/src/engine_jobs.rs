@@ -142,6 +142,35 @@ pub extern "C" fn shoal_engine_job_lost(
     })
 }
 
+/// Lets all jobs that report to one gate report to another, because the first one failed or gave
+/// them away. `SHOAL_NONE` when none did.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_gate_changed(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    old: Option<&shoal_address>,
+    new: Option<&shoal_address>,
+) -> shoal_status {
+    input(engine, |engine| {
+        let (old, new) = (required(old, "old")?.read()?, required(new, "new")?.read()?);
+        changed(engine.gate_changed(Instant::from_nanos(now_ns), old, new))
+    })
+}
+
+/// Gives up a job on this gate whose datacenters report to another gate now, when all their
+/// managers know of that. `SHOAL_NONE` when it was not watched here.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_gate_job_released(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+) -> shoal_status {
+    input(engine, |engine| {
+        let job = required(job, "job")?.into();
+        changed(engine.gate_job_released(Instant::from_nanos(now_ns), job))
+    })
+}
+
 /// Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
 /// datacenters that are missing are added.
 #[unsafe(no_mangle)]

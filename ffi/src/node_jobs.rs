@@ -1,6 +1,7 @@
 //! Jobs on nodes. A manager tells its node of the jobs it leads, a gate of those it watches;
 //! the nodes carry the messages between the two. What happens comes as events.
 
+use crate::address::shoal_address;
 use crate::call::{Failure, Outcome, required};
 use crate::engine::give;
 use crate::jobs::{
@@ -114,6 +115,30 @@ pub extern "C" fn shoal_node_job_lost(
         let job = required(job, "job")?.into();
         changed(node.leader_changed(job, LeaderChange::Lost))
     })
+}
+
+/// Lets all jobs that report to one gate report to another, because the first one failed or gave
+/// them away. `SHOAL_NONE` when none did.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_gate_changed(
+    node: Option<&shoal_node>,
+    old: Option<&shoal_address>,
+    new: Option<&shoal_address>,
+) -> shoal_status {
+    ask(node, |node| {
+        let (old, new) = (required(old, "old")?.read()?, required(new, "new")?.read()?);
+        changed(node.gate_changed(old, new))
+    })
+}
+
+/// Gives up a job on this gate whose datacenters report to another gate now, when all their
+/// managers know of that. `SHOAL_NONE` when it was not watched here.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_gate_job_released(
+    node: Option<&shoal_node>,
+    job: Option<&shoal_job_id>,
+) -> shoal_status {
+    ask(node, |node| changed(node.gate_job_released(required(job, "job")?.into())))
 }
 
 /// Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
