@@ -24,6 +24,7 @@ __all__ = [
 MAX_HEALTH_PIGGYBACK_SIZE = 600
 _FIELD_COUNT = 8
 _COUNT_MAX = 50
+_RENEWAL_SHARE = 1 / 3
 
 
 class OverloadSeverity(IntEnum):
@@ -56,6 +57,8 @@ class HealthGossipEntry:
     timestamp: float
     broadcast_count: int = 0
     max_broadcasts: int = 5
+    told_from: float = 0.0
+    """The node's time of the statement with which telling last began anew."""
 
     @property
     def severity(self) -> OverloadSeverity:
@@ -128,7 +131,8 @@ class HealthGossipBufferConfig:
 class HealthGossipBuffer:
     """Stands in for `hyperscale.distributed.swim.gossip.health_gossip_buffer.HealthGossipBuffer`.
 
-    What a node says anew about itself is told anew, also when its load is the same.
+    A load that stays the same is told again before others forget it, which they do after
+    `stale_age_seconds`.
     """
 
     config: HealthGossipBufferConfig = field(default_factory=HealthGossipBufferConfig)
@@ -167,19 +171,26 @@ class HealthGossipBuffer:
         if known is None and len(self._entries) >= config.max_entries:
             self._evict_least_important(max(1, config.max_entries // 10))
         is_bad = _severity(health) >= OverloadSeverity.STRESSED
-        self._entries[health.node_id] = HealthGossipEntry(
+        entry = HealthGossipEntry(
             health,
             time.monotonic(),
-            0 if known is None else self._tellings_kept(known, health),
-            config.min_broadcasts_overloaded if is_bad else config.min_broadcasts_healthy,
+            max_broadcasts=(
+                config.min_broadcasts_overloaded if is_bad else config.min_broadcasts_healthy
+            ),
+            told_from=health.timestamp,
         )
+        if known is not None and not self._is_telling_due(known, health):
+            entry.broadcast_count = known.broadcast_count
+            entry.told_from = known.told_from
+        self._entries[health.node_id] = entry
 
-    @staticmethod
-    def _tellings_kept(known: HealthGossipEntry, health: HealthPiggyback) -> int:
-        """How often news that replace others count as told. Those still under way go on from where
-        they are, so that a node that speaks often does not crowd out the others."""
-        is_same = known.health.overload_state == health.overload_state
-        return known.broadcast_count if is_same and known.should_broadcast() else 0
+    def _is_telling_due(self, known: HealthGossipEntry, health: HealthPiggyback) -> bool:
+        """Whether telling begins anew: at once when the load changed, and in time before others
+        forget what they were told."""
+        if known.health.overload_state != health.overload_state:
+            return True
+        lifetime = self.config.stale_age_seconds
+        return health.timestamp - known.told_from >= lifetime * _RENEWAL_SHARE
 
     def get_entries_to_piggyback(self, max_count: int = 10) -> list[HealthGossipEntry]:
         """What to tell next, 1 to 50 entries."""
