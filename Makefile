@@ -16,8 +16,9 @@ demo: ## three datacenters of real nodes: form, route, fail, recover; writes tar
 test: test-rust test-python ## every test: Rust, C, Python
 
 .PHONY: test-rust
-test-rust: ## Rust and C tests; SHOAL_SEEDS=10000 for a long simulation
+test-rust: venv ## Rust and C tests; SHOAL_SEEDS=10000 for a long simulation
 	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --package shoal-tests --features planted-faults --test planted
 
 .PHONY: lint
 lint: ## formatting, lints and documentation, all with warnings denied

@@ -2,13 +2,17 @@
 //!
 //! The same seed gives the same run, so a result is a fact that anyone can repeat. With a matrix of round
 //! trips it judges the coordinates instead; with `--swarm` the seed decides the whole situation, faults
-//! included, and the rules that must hold are checked after every step.
+//! included, and the rules that must hold are checked after every step; with `--experiment` it repeats
+//! a published experiment and prints its tables.
 
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use shoal_simulator::accuracy::{self, Evaluation};
+use shoal_simulator::lifeguard::{self, LifeguardOptions};
 use shoal_simulator::matrix::Matrix;
-use shoal_simulator::{Report, SimulationOptions, report, swarm};
+use shoal_simulator::{Report, SimulationOptions, jobs, report, swarm};
 
 use crate::exit::Failure;
 use crate::output::{self, Format};
@@ -20,6 +24,9 @@ Examples:
   shoal simulate --nodes 1000 --loss 0.05      # a crash among a thousand nodes at 5 % loss
   shoal simulate --matrix rtt.csv --cycles 1000
   shoal simulate --swarm --seed 17             # everything drawn from the seed, every rule checked
+  shoal simulate --experiment lifeguard        # slow agents against six configurations, a sample
+  shoal simulate --experiment lifeguard --whole-grid --repetitions 10    # as published; hours
+  shoal simulate --jobs --seed 17              # the same for jobs, told as a story
 
 A matrix file has the names of the nodes in its first row and then a row of milliseconds per node;
 an empty field is an unknown round trip.")]
@@ -51,9 +58,39 @@ pub struct Arguments {
     /// Draw nodes, network and faults from the seed and check every rule.
     #[arg(long, conflicts_with_all = ["matrix", "nodes", "loss", "crashes", "seconds"])]
     swarm: bool,
+    /// Repeat a published experiment.
+    #[arg(long, value_enum, value_name = "NAME",
+        conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
+    experiment: Option<Experiment>,
+    /// With an experiment: every combination instead of a sample.
+    #[arg(long, requires = "experiment")]
+    whole_grid: bool,
+    /// With an experiment: how often each combination is run.
+    #[arg(long, default_value_t = 1, value_name = "N", requires = "experiment",
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repetitions: u32,
+    /// Draw jobs, leaders, gates and faults from the seed, check every rule, and tell what happens.
+    #[arg(long, conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
+    jobs: bool,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
+}
+
+/// What can be repeated.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Experiment {
+    /// Dadgar, Phillips and Currey 2017, section V: what slow agents do to failure detection.
+    Lifeguard,
+}
+
+/// A report and how fast the simulator was.
+#[derive(serde::Serialize)]
+struct TimedReport {
+    #[serde(flatten)]
+    report: Report,
+    elapsed_seconds: f64,
+    datagrams_per_second: f64,
 }
 
 /// Runs the command.
@@ -61,17 +98,57 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.swarm {
         return run_swarm(arguments);
     }
+    if let Some(Experiment::Lifeguard) = arguments.experiment {
+        return run_lifeguard(arguments);
+    }
+    let start = Instant::now();
+    if arguments.jobs {
+        return run_jobs(arguments);
+    }
     let report = match &arguments.matrix {
         Some(path) => judge_coordinates(arguments, path)?,
         None => simulate(arguments)?,
     };
+    let elapsed_seconds = start.elapsed().as_secs_f64();
+    let datagrams_per_second = report.datagrams as f64 / elapsed_seconds;
+    let timed = TimedReport { report, elapsed_seconds, datagrams_per_second };
+    match arguments.format {
+        Format::Json => {
+            let json = serde_json::to_string(&timed).expect("a report is plain data");
+            output::print_line(&json)
+        }
+        Format::Text => output::print_line(&describe(&timed)),
+    }
+}
+
+fn run_lifeguard(arguments: &Arguments) -> Result<(), Failure> {
+    let (seed, repetitions) = (arguments.seed, arguments.repetitions);
+    let options = match arguments.whole_grid {
+        true => LifeguardOptions::full(seed, repetitions),
+        false => LifeguardOptions { repetitions, ..LifeguardOptions::sample(seed) },
+    };
+    let report = lifeguard::run(&options, show_progress);
     match arguments.format {
         Format::Json => {
             let json = serde_json::to_string(&report).expect("a report is plain data");
             output::print_line(&json)
         }
-        Format::Text => output::print_line(&describe(&report)),
+        Format::Text => output::print_line(report.to_string().trim_end()),
     }
+}
+
+/// Says on standard error how far it is: always anew on a terminal, every tenth otherwise.
+fn show_progress(done: usize, total: usize) {
+    let mut stderr = std::io::stderr().lock();
+    // Progress that cannot be shown is not worth failing for.
+    let _ = if stderr.is_terminal() {
+        let end = if done == total { "\n" } else { "" };
+        write!(stderr, "\r{done} of {total} runs{end}").and_then(|()| stderr.flush())
+    } else if done * 10 / total > (done - 1) * 10 / total {
+        writeln!(stderr, "{done} of {total} runs")
+    } else {
+        Ok(())
+    };
 }
 
 fn simulate(arguments: &Arguments) -> Result<Report, Failure> {
@@ -131,8 +208,45 @@ fn run_swarm(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// Whoever replays a run wants to see how it came to its end, so as text every line of it is told.
+fn run_jobs(arguments: &Arguments) -> Result<(), Failure> {
+    let is_text = arguments.format == Format::Text;
+    let mut narrator = |line: &str| {
+        if is_text {
+            // A reader that went away loses the rest of the story, not the result.
+            let _ = output::print_line(line);
+        }
+    };
+    let outcome = jobs::replay(arguments.seed, &mut narrator).map_err(Failure::failed)?;
+    let hash = report::hash_text(outcome.trace_hash);
+    match arguments.format {
+        Format::Json => {
+            let json = serde_json::json!({
+                "seed": outcome.seed,
+                "nodes": outcome.nodes,
+                "jobs": outcome.jobs,
+                "virtual_seconds": outcome.virtual_time.as_secs_f64(),
+                "datagrams": outcome.datagrams,
+                "counts": outcome.counts,
+                "trace_hash": hash,
+            });
+            output::print_line(&json.to_string())
+        }
+        Format::Text => output::print_line(&format!(
+            "seed {}: {} nodes, {} jobs, {:.0} s, {} datagrams; every rule held: {:?}; trace {hash}",
+            outcome.seed,
+            outcome.nodes,
+            outcome.jobs,
+            outcome.virtual_time.as_secs_f64(),
+            outcome.datagrams,
+            outcome.counts,
+        )),
+    }
+}
+
 /// The report in words.
-fn describe(report: &Report) -> String {
+fn describe(timed: &TimedReport) -> String {
+    let report = &timed.report;
     let mut lines = vec![format!(
         "{} nodes, {:.0} virtual seconds, {} datagrams, seed {}, trace {}",
         report.nodes, report.virtual_seconds, report.datagrams, report.seed, report.trace_hash
@@ -165,6 +279,10 @@ fn describe(report: &Report) -> String {
             lines.push(format!(
                 "false positives     {}, undetected {}",
                 report.false_positives, report.undetected
+            ));
+            lines.push(format!(
+                "throughput          {:.0} datagrams per second, {:.1} s",
+                timed.datagrams_per_second, timed.elapsed_seconds
             ));
         }
     }

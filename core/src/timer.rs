@@ -10,6 +10,7 @@
 //! higher level its timers move down; when it enters a slot of level 0 they are due. Deadlines are
 //! rounded up: a timer never fires early, and at most one tick late.
 
+use crate::planted::{PlantedFault, is_planted};
 use crate::slots;
 use crate::time::Instant;
 
@@ -123,9 +124,10 @@ impl TimerWheel {
         while self.heads[slot] != NONE {
             let timer = self.heads[slot];
             self.unlink(timer);
+            let is_due = self.links[timer as usize].deadline <= self.elapsed;
             if is_lowest {
                 self.append(timer, DUE);
-            } else {
+            } else if !(is_due && is_planted(PlantedFault::LostTimer)) {
                 self.place(timer);
             }
         }

@@ -15,6 +15,7 @@ use crate::config::{BROADCAST_COUNT_MAX, BROADCAST_SIZE_MAX};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, Generation};
+use crate::planted::{PlantedFault, is_planted};
 use crate::slots;
 use crate::stats::Counter;
 use crate::wire::native::MessageWriter;
@@ -53,7 +54,7 @@ impl Seen {
         }
         let behind = self.next - 1 - sequence;
         if behind >= WINDOW || self.bits >> behind & 1 == 1 {
-            return false;
+            return is_planted(PlantedFault::BroadcastRepeated);
         }
         self.bits |= 1 << behind;
         true
@@ -79,6 +80,10 @@ impl Broadcasts {
             own_sequence: 0,
             has_first_claim: false,
         }
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -53,6 +53,10 @@ impl GossipQueue {
         self.count == 0
     }
 
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
     /// Spreads the record in this slot, as news not sent before.
     pub fn push(&mut self, slot: u32) {
         self.remove(slot);

@@ -119,7 +119,7 @@ impl Membership {
         }
         let version = self.states.version(OWN_SLOT) + 1;
         self.states.hold(OWN_SLOT, version, bytes);
-        context.effects.change(OWN_SLOT);
+        context.effects.refresh(OWN_SLOT);
         self.gossip.push(OWN_SLOT);
         self.settle(context);
         Ok(())
@@ -262,7 +262,7 @@ impl Membership {
             self.end_fetch(context, place);
             self.states.hold(slot, version, bytes.clone());
             self.gossip.push(slot);
-            context.effects.change(slot);
+            context.effects.refresh(slot);
             let address = self.table.get(slot).address;
             context.effects.emit(Event::State { address, state: bytes, at: context.now });
         } else {
