@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from timing import cost_ns, figure
+from timing import figure, repeated_cost_ns
 
 REFERENCE = Path(__file__).with_name("reference.py")
 TOLERANCE = 1e-9
@@ -44,7 +44,8 @@ def is_near(one: float, other: float) -> bool:
 
 def tracker_of(shoal: Any, answers: Any, profile: str) -> Any:
     """A tracker that was told the same as the other side's."""
-    config = shoal.VivaldiConfig(profile=profile, sample_interval_ms_min=0)
+    arithmetic = shoal.HyperscaleConfig() if profile == "hyperscale" else profile
+    config = shoal.VivaldiConfig(profile=arithmetic, sample_interval_ms_min=0)
     tracker = shoal.CoordinateTracker(config=config)
     now_ns = 1_000_000_000
     for peer, vector, height, adjustment, error, rtt_ms in answers["samples"]:
@@ -91,35 +92,24 @@ def check_routing(shoal: Any, answers: Any) -> None:
 
 
 def times(shoal: Any, answers: Any, seconds: float) -> list[dict[str, object]]:
-    figures = []
     places = [
         (address(peer), shoal.Coordinate(vector, height, adjustment, error), rtt_ms)
         for peer, vector, height, adjustment, error, rtt_ms in answers["samples"]
     ]
+    costs = {}
     for profile, suffix in (("hyperscale", ""), ("native", ", native profile")):
         tracker = tracker_of(shoal, answers, profile)
-        turn = iter(range(1 << 60))
-
-        def update(tracker: Any = tracker, turn: Any = turn) -> object:
-            return tracker.observe(*places[next(turn) % 1_000])
-
-        def upper(tracker: Any = tracker) -> object:
-            return tracker.upper_ms("10.0.0.7:7462")
-
-        for name, call in (("coordinate update", update), ("upper bound", upper)):
-            figures.append(figure(f"python/shoal/{name}{suffix}", cost_ns(call, seconds)))
+        update = repeated_cost_ns(tracker.observe, places, seconds)
+        upper = repeated_cost_ns(tracker.upper_ms, [("10.0.0.7:7462",)] * 1_000, seconds)
+        costs |= {f"coordinate update{suffix}": update, f"upper bound{suffix}": upper}
     router = shoal.Router()
     listed = candidates_of(shoal, answers["pictures"][1])
     prepared = router.candidates(listed)
     jobs = [shoal.JobId(number) for number in range(256)]
-    turn = iter(range(1 << 60))
-    ways = {
-        "route 100": lambda: router.route(jobs[next(turn) % 256], prepared),
-        "route 100, candidates from a list": lambda: router.route(jobs[next(turn) % 256], listed),
-    }
-    for name, call in ways.items():
-        figures.append(figure(f"python/shoal/{name}", cost_ns(call, seconds)))
-    return figures
+    for name, offered in (("", prepared), (", candidates from a list", listed)):
+        calls = [(job, offered) for job in jobs]
+        costs[f"route 100{name}"] = repeated_cost_ns(router.route, calls, seconds)
+    return [figure(f"python/shoal/{name}", cost) for name, cost in costs.items()]
 
 
 def main() -> None:

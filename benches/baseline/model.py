@@ -59,9 +59,7 @@ class CoordinateTracker:
             unit = [1.0] + [0.0] * (ORIGIN - 1)
         total = own.error + peer.error
         step = 0.25 * (own.error / total if total > 0.0 else 1.0)
-        own.vec = [
-            (mine + step * difference * part) * 0.99 for mine, part in zip(own.vec, unit)
-        ]
+        own.vec = [(mine + step * difference * part) * 0.99 for mine, part in zip(own.vec, unit)]
         own.height = max(0.0, own.height + 0.25 * step * difference)
         own.adjustment = min(1.0, max(-1.0, own.adjustment + 0.05 * difference))
         error = own.error + 0.25 * (abs(difference) - own.error)
@@ -145,7 +143,9 @@ class GateJobRouter:
         filled = [bucket for bucket in buckets.values() if bucket]
         if not filled:
             return RoutingDecision(job_id, [], [], {})
-        scored = sorted((self._score(c, c.datacenter_id in preferred), c.datacenter_id) for c in filled[0])
+        scored = sorted(
+            (self._score(c, c.datacenter_id in preferred), c.datacenter_id) for c in filled[0]
+        )
         self._hold(job_id, scored)
         rest = sorted(
             (self._score(c, c.datacenter_id in preferred), c.datacenter_id)

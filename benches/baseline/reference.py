@@ -14,7 +14,7 @@ import random
 import sys
 from types import SimpleNamespace
 
-from timing import cost_ns, figure
+from timing import cost_ns, figure, repeated_cost_ns
 
 DATACENTERS = 100
 JOBS = 256
@@ -65,11 +65,20 @@ def coordinate(source: random.Random) -> NetworkCoordinate:
 
 
 def samples(count: int) -> list[tuple[str, NetworkCoordinate, float]]:
-    """Peers, where they say they are, and round trips in quarters of a millisecond."""
+    """Peers, where they say they are, and the round trip to each.
+
+    It is always the same to the same peer, in units of 1/512 s, because Shoal puts samples through a median
+    filter first and keeps them as nanoseconds and as single floats: so both sides compute with the same.
+    """
     source = random.Random(7)
     peers = [coordinate(source) for _ in range(DATACENTERS)]
+    own = coordinate(source)
+    round_trips = []
+    for peer in peers:
+        distance = sum((a - b) ** 2 for a, b in zip(peer.vec, own.vec)) ** 0.5 + peer.height
+        round_trips.append(max(1, round(distance * 512)) * 1000 / 512)
     numbers = [source.randrange(DATACENTERS) for _ in range(count)]
-    return [(f"dc{number}", peers[number], source.randrange(4, 800) / 4) for number in numbers]
+    return [(f"dc{number}", peers[number], round_trips[number]) for number in numbers]
 
 
 def settled_tracker() -> CoordinateTracker:
@@ -173,32 +182,29 @@ def times(seconds: float) -> dict[str, object]:
     tracker = settled_tracker()
     listed = candidates(1)
     router = GateJobRouter(tracker, lambda: listed)
-    jobs = iter(range(1 << 60))
-    drawn = samples(1_000)
-    turn = iter(range(1 << 60))
+    jobs = [(f"job{number}",) for number in range(JOBS)]
     place = tracker.get_peer_coordinate("dc7")
     gossip = filled_buffer()
-
-    def update() -> object:
-        return tracker.update_peer_coordinate(*drawn[next(turn) % 1_000])
 
     def encode() -> object:
         if len(gossip.updates) < PENDING:
             fill(gossip)
         return gossip.encode_piggyback(5)
 
-    calls = {
-        "coordinate update": update,
-        "upper bound": lambda: tracker.estimate_rtt_ucb_ms(place),
-        "route 100": lambda: router.route_job(f"job{next(jobs) % JOBS}"),
-        "encode 5 of 1000": encode,
+    costs = {
+        "coordinate update": repeated_cost_ns(
+            tracker.update_peer_coordinate, samples(1_000), seconds
+        ),
+        "upper bound": repeated_cost_ns(tracker.estimate_rtt_ucb_ms, [(place,)] * 1_000, seconds),
+        "route 100": repeated_cost_ns(router.route_job, jobs, seconds),
+        "encode 5 of 1000": cost_ns(encode, seconds),
     }
     skipped = []
     try:
-        calls["exchange"] = exchange()
+        costs["exchange"] = cost_ns(exchange(), seconds)
     except ImportError as error:
         skipped.append({"what": "a Python node's part of an exchange", "why": str(error)})
-    figures = [figure(f"python/reference/{name}", cost_ns(call, seconds)) for name, call in calls.items()]
+    figures = [figure(f"python/reference/{name}", cost) for name, cost in costs.items()]
     return {"figures": figures, "skipped": skipped}
 
 

@@ -6,6 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 
 def cost_ns(call: Callable[[], object], seconds: float) -> list[float]:
@@ -27,6 +28,19 @@ def cost_ns(call: Callable[[], object], seconds: float) -> list[float]:
         samples.append((time.perf_counter_ns() - before) / count)
     gc.enable()
     return samples
+
+
+def repeated_cost_ns(
+    call: Callable[..., object], arguments: list[Any], seconds: float
+) -> list[float]:
+    """The same for a call that is so short that the loop around it would show: it is called with each
+    of these in turn, inside one loop."""
+
+    def every() -> None:
+        for one in arguments:
+            call(*one)
+
+    return [cost / len(arguments) for cost in cost_ns(every, seconds)]
 
 
 def figure(name: str, samples: list[float]) -> dict[str, object]:

@@ -1,5 +1,5 @@
-//! The engine alone: bytes per member, allocations per packet, and the processor's way through a packet
-//! for a profiler to look at.
+//! The engine alone: bytes per member, allocations per packet, and the processor's way through a
+//! packet for a profiler to look at.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant as Clock};
@@ -11,7 +11,7 @@ use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::{Engine, Instant};
 
 const EXCHANGES: u32 = 100_000;
-const WARM_UP: u32 = 10_000;
+const WARM_UP: u32 = 300_000;
 /// Members of the cluster in which exchanges are counted and profiled.
 const MEMBERS: u32 = 1_000;
 /// Between two exchanges on the engine's clock.

@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime};
 use serde_json::Value;
 use shoal_benches::figures::{Figure, Results};
 
-/// The benchmarks below this folder that were run since `start`, named `criterion/<full id>`, in nanoseconds.
+/// The benchmarks below this folder that were run since `start`, named `criterion/<full id>`, in
+/// nanoseconds.
 pub fn read(folder: &Path, start: Instant) -> Results {
     let since = SystemTime::now().checked_sub(start.elapsed());
     let mut results = Results::default();

@@ -1,7 +1,7 @@
 //! What Shoal set out to reach, row by row, and whether it did in this run.
 //!
-//! Every row names what it is compared with; the comparison is from the same run unless the row says
-//! otherwise. A row that could not be measured is open and says why.
+//! Every row names what it is compared with; the comparison is from the same run unless the row
+//! says otherwise. A row that could not be measured is open and says why.
 
 use shoal_benches::figures::{Figure, Results};
 

@@ -1,5 +1,5 @@
-//! The report as one self-contained HTML page in the look of the demo's report: same style sheet, no
-//! scripts, nothing to download.
+//! The report as one self-contained HTML page in the look of the demo's report: same style sheet,
+//! no scripts, nothing to download.
 
 use std::fmt::Write;
 
@@ -13,42 +13,74 @@ use crate::scale::growths;
 const STYLES: [&str; 2] =
     [include_str!("../../cli/src/demo/report/style.css"), include_str!("style.css")];
 
+const HEAD: &str = "<!DOCTYPE html>
+<html lang=\"en\">
+<head>
+<meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+<meta name=\"color-scheme\" content=\"light dark\">
+<title>Shoal benchmarks</title>
+<style>
+";
+
 /// The whole page.
 pub fn page(run: &Run) -> String {
-    let mut page =
-        String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    page.push_str("<meta name=\"color-scheme\" content=\"light dark\">\n<title>Shoal benchmarks</title>\n<style>\n");
+    let mut page = String::from(HEAD);
     STYLES.iter().for_each(|style| page.push_str(style));
     page.push_str("</style>\n</head>\n<body>\n<main>\n");
     let goals = all(run);
-    for part in [
-        headline(run, &goals),
-        table(&goals),
-        drawings(run),
-        growth(run),
-        missing(run),
-        commands(run),
-        figures(run),
-    ] {
-        page.push_str(&part);
-    }
+    page.push_str(&headline(run, &goals));
+    let cards: String = goals.iter().map(card).collect();
+    let cards = format!("<div class=\"goals\">\n{cards}</div>\n");
+    page.push_str(&section("What was wanted, and what is", "", &cards));
+    page.push_str(&section("Side by side", "", &drawings(run)));
+    page.push_str(&section(
+        "Growth with the cluster",
+        "The exponent of members that fits best: 0 is flat, 1 is linear.",
+        &growth(run),
+    ));
+    page.push_str(&missing(run));
+    page.push_str(&section("Commands", "", &commands(run)));
+    page.push_str(&figures(run));
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
 
+fn section(title: &str, introduction: &str, content: &str) -> String {
+    let introduction = match introduction {
+        "" => String::new(),
+        text => format!("<p class=\"introduction\">{text}</p>\n"),
+    };
+    format!("<section>\n<h2>{title}</h2>\n{introduction}{content}</section>\n")
+}
+
+/// A table in a card that scrolls by itself where the page is narrow. Cells are markup.
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let row = |tag: &str, cells: &[String]| {
+        let cells: String = cells.iter().map(|cell| format!("<{tag}>{cell}</{tag}>")).collect();
+        format!("<tr>{cells}</tr>\n")
+    };
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let body: String = rows.map(|cells| row("td", &cells)).collect();
+    format!("<div class=\"card scroll\"><table>\n{}{body}</table></div>\n", row("th", &head))
+}
+
 fn headline(run: &Run, goals: &[Goal]) -> String {
-    let count =
-        |wanted: fn(&Verdict) -> bool| goals.iter().filter(|goal| wanted(&goal.verdict)).count();
+    let count = |is_wanted: fn(&Verdict) -> bool| {
+        goals.iter().filter(|goal| is_wanted(&goal.verdict)).count()
+    };
     let reached = count(|verdict| *verdict == Verdict::Reached);
     let missed = count(|verdict| *verdict == Verdict::Missed);
     let open = goals.len() - reached - missed;
-    let kind =
-        if run.quick { "A quick run, good for orders of magnitude only" } else { "A full run" };
+    let kind = match run.quick {
+        true => "A quick run, good for orders of magnitude only",
+        false => "A full run",
+    };
+    let minutes = run.elapsed.as_secs_f64() / 60.0;
     let mut text = format!(
-        "<header>\n<h1>Shoal benchmarks</h1>\n<p>{kind}: {:.1} minutes on one machine, over loopback. A figure is a \
-         median; what it is compared with ran minutes before or after it.</p>\n</header>\n<ul class=\"figures\">\n",
-        run.elapsed.as_secs_f64() / 60.0
+        "<header>\n<h1>Shoal benchmarks</h1>\n<p>{kind}: {minutes:.1} minutes on one machine, over \
+         loopback. A figure is a median; what it is compared with ran in the same minutes.</p>\n\
+         </header>\n<ul class=\"figures\">\n"
     );
     for (number, what, more) in [
         (reached, "reached", "of what was wanted"),
@@ -62,142 +94,100 @@ fn headline(run: &Run, goals: &[Goal]) -> String {
             ),
         );
     }
-    text.push_str("</ul>\n<p class=\"note\">");
-    let facts: Vec<String> = run
-        .machine
-        .facts
-        .iter()
-        .map(|(name, value)| format!("{}: {}", escape(name), escape(value)))
-        .collect();
-    text + &facts.join(" &middot; ") + "</p>\n"
+    let fact = |(name, value): &(String, String)| format!("{}: {}", escape(name), escape(value));
+    let facts: Vec<String> = run.machine.facts.iter().map(fact).collect();
+    text + "</ul>\n<p class=\"note\">" + &facts.join(" &middot; ") + "</p>\n"
 }
 
-fn table(goals: &[Goal]) -> String {
-    let mut text =
-        String::from("<section>\n<h2>What was wanted, and what is</h2>\n<div class=\"goals\">\n");
-    for goal in goals {
-        let (class, words) = match &goal.verdict {
-            Verdict::Reached => ("reached", "reached".to_owned()),
-            Verdict::Missed => ("missed", "not reached".to_owned()),
-            Verdict::Open(why) => ("open", format!("open: {}", escape(why))),
-        };
-        add(
-            &mut text,
-            format_args!(
-                "<article class=\"card {class}\"><h3>{}</h3><p class=\"verdict\">{words}</p><p class=\"wanted\">wanted {}</p>",
-                escape(goal.what),
-                escape(goal.wanted)
-            ),
-        );
-        if !goal.figure.is_empty() {
-            add(&mut text, format_args!("<p class=\"figure\">{}", escape(&goal.figure)));
-            if !goal.ratio.is_empty() {
-                add(&mut text, format_args!(" <b>{}</b>", escape(&goal.ratio)));
-            }
-            text.push_str("</p>");
-        }
-        if !goal.compared.is_empty() {
-            add(&mut text, format_args!("<p class=\"compared\">{}</p>", escape(&goal.compared)));
-        }
-        if !goal.command.is_empty() {
-            add(&mut text, format_args!("<code>{}</code>", escape(&goal.command)));
-        }
-        text.push_str("</article>\n");
+/// One row of what was wanted.
+fn card(goal: &Goal) -> String {
+    let (class, verdict) = match &goal.verdict {
+        Verdict::Reached => ("reached", "reached".to_owned()),
+        Verdict::Missed => ("missed", "not reached".to_owned()),
+        Verdict::Open(why) => ("open", format!("open: {}", escape(why))),
+    };
+    let mut figure = escape(&goal.figure);
+    if !goal.ratio.is_empty() {
+        add(&mut figure, format_args!(" <b>{}</b>", escape(&goal.ratio)));
     }
-    text + "</div>\n</section>\n"
+    let mut text = format!("<article class=\"card {class}\"><h3>{}</h3>", escape(goal.what));
+    let wanted = format!("wanted {}", escape(goal.wanted));
+    for (class, words) in [
+        ("verdict", verdict),
+        ("wanted", wanted),
+        ("figure", figure),
+        ("compared", escape(&goal.compared)),
+    ] {
+        if !words.is_empty() {
+            add(&mut text, format_args!("<p class=\"{class}\">{words}</p>"));
+        }
+    }
+    if !goal.command.is_empty() {
+        add(&mut text, format_args!("<code>{}</code>", escape(&goal.command)));
+    }
+    text + "</article>\n"
 }
 
 fn drawings(run: &Run) -> String {
-    let mut text = String::from("<section>\n<h2>Side by side</h2>\n<div class=\"columns\">\n");
+    let mut text = String::from("<div class=\"columns\">\n");
     for plot in plots::all(&run.results) {
         add(
             &mut text,
             format_args!(
-                "<figure class=\"card\"><figcaption>{}</figcaption>\n{}<p class=\"note\">{}</p></figure>\n",
+                "<figure class=\"card\"><figcaption>{}</figcaption>\n{}\
+                 <p class=\"note\">{}</p></figure>\n",
                 plot.title,
                 plot.svg,
                 escape(&plot.note)
             ),
         );
     }
-    text + "</div>\n</section>\n"
+    text + "</div>\n"
 }
 
 fn growth(run: &Run) -> String {
-    let mut text = String::from(
-        "<section>\n<h2>Growth with the cluster</h2>\n<p class=\"introduction\">The exponent of members that fits best: 0 is \
-         flat, 1 is linear.</p>\n<div class=\"card scroll\"><table><tr><th>what</th><th>members: cost</th><th>exponent</th></tr>\n",
-    );
-    for growth in growths(&run.results) {
-        let points: Vec<String> = growth
-            .points
-            .iter()
+    let rows = growths(&run.results).into_iter().map(|growth| {
+        let points = growth.points.iter();
+        let points: Vec<String> = points
             .map(|(size, figure)| format!("{size}: {}", show(figure.value, &figure.unit)))
             .collect();
-        add(
-            &mut text,
-            format_args!(
-                "<tr><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                growth.title,
-                points.join("<br>"),
-                plain(growth.exponent())
-            ),
-        );
-    }
-    text + "</table></div>\n</section>\n"
+        vec![growth.title.to_owned(), points.join("<br>"), plain(growth.exponent())]
+    });
+    table(&["what", "members: cost", "exponent"], rows)
 }
 
 fn missing(run: &Run) -> String {
-    let failed = run.steps.iter().filter_map(|ran| Some((&ran.title, ran.failure.as_ref()?)));
-    let skipped = run.results.skipped.iter().map(|skipped| (&skipped.what, &skipped.why));
-    let mut items = String::new();
-    for (what, why) in failed.chain(skipped) {
-        add(&mut items, format_args!("<li><b>{}</b>: {}</li>\n", escape(what), escape(why)));
-    }
+    let item = |(what, why): (&String, &String)| {
+        format!("<li><b>{}</b>: {}</li>\n", escape(what), escape(why))
+    };
+    let items: String = run.missing().map(item).collect();
     if items.is_empty() {
         return items;
     }
-    format!(
-        "<section>\n<h2>Not measured</h2>\n<div class=\"card\"><ul class=\"plain\">\n{items}</ul></div>\n</section>\n"
-    )
+    let list = format!("<div class=\"card\"><ul class=\"plain\">\n{items}</ul></div>\n");
+    section("Not measured", "", &list)
 }
 
 fn commands(run: &Run) -> String {
-    let mut text = String::from(
-        "<section>\n<h2>Commands</h2>\n<div class=\"card scroll\"><table><tr><th>what</th><th>command</th><th>took</th></tr>\n",
-    );
-    for ran in &run.steps {
-        add(
-            &mut text,
-            format_args!(
-                "<tr><td>{}</td><td><code>{}</code></td><td>{:.0} s</td></tr>\n",
-                escape(&ran.title),
-                escape(&ran.command),
-                ran.elapsed.as_secs_f64()
-            ),
-        );
-    }
-    text + "</table></div>\n</section>\n"
+    let rows = run.steps.iter().map(|ran| {
+        let command = format!("<code>{}</code>", escape(&ran.command));
+        vec![escape(&ran.title), command, format!("{:.0} s", ran.elapsed.as_secs_f64())]
+    });
+    table(&["what", "command", "took"], rows)
 }
 
 fn figures(run: &Run) -> String {
-    let mut text = String::from(
-        "<section>\n<details><summary>All figures</summary>\n<p class=\"introduction\">Of Criterion's, lowest and highest are the \
-         ends of the median's 95 % confidence interval.</p>\n<div class=\"card scroll\"><table>\
-         <tr><th>figure</th><th>median</th><th>lowest</th><th>highest</th></tr>\n",
-    );
-    for figure in &run.results.figures {
-        let [value, low, high] =
-            [figure.value, figure.low, figure.high].map(|v| show(v, &figure.unit));
-        add(
-            &mut text,
-            format_args!(
-                "<tr><td>{}</td><td>{value}</td><td>{low}</td><td>{high}</td></tr>\n",
-                escape(&figure.name)
-            ),
-        );
-    }
-    text + "</table></div>\n</details>\n</section>\n"
+    let rows = run.results.figures.iter().map(|figure| {
+        let values = [figure.value, figure.low, figure.high];
+        let [value, low, high] = values.map(|value| show(value, &figure.unit));
+        vec![escape(&figure.name), value, low, high]
+    });
+    format!(
+        "<section>\n<details><summary>All figures</summary>\n<p class=\"introduction\">Of \
+         Criterion's, lowest and highest are the ends of the median's 95 % confidence interval.\
+         </p>\n{}</details>\n</section>\n",
+        table(&["figure", "median", "lowest", "highest"], rows)
+    )
 }
 
 /// The text with what HTML would read as markup made harmless.
@@ -221,7 +211,7 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("detection by &lt;nobody&gt;"));
-        for tag in ["section", "article", "div", "table", "svg", "p", "ul", "figure"] {
+        for tag in ["section", "article", "div", "table", "tr", "svg", "p", "ul", "figure"] {
             let count = |text: &str| page.matches(text).count();
             let opened = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
             assert_eq!(opened, count(&format!("</{tag}>")), "{tag}");

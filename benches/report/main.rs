@@ -1,9 +1,9 @@
 //! Runs every measurement, one after the other, and writes what they found into one report.
 //!
-//! `cargo run --release -p shoal-benches --bin report` (or `make bench`); `QUICK=1` for a short look.
-//! Written are `target/bench/report.md`, `target/bench/report.html` and, for whoever wants to compute with
-//! them, `target/bench/results.json`. With `--docs` nothing is measured: the last report becomes the
-//! committed one (`docs/benchmarks.md`) and its short table the README's.
+//! `cargo run --release -p shoal-benches --bin report` (or `make bench`); `QUICK=1` for a short
+//! look. Written are `target/bench/report.md`, `target/bench/report.html` and, for whoever wants to
+//! compute with them, `target/bench/results.json`. With `--docs` nothing is measured: the last
+//! report becomes the committed one (`docs/benchmarks.md`) and its short table the README's.
 
 mod criterion;
 mod goals;
@@ -54,6 +54,16 @@ pub struct Run {
     pub steps: Vec<Ran>,
     /// What it found.
     pub results: Results,
+}
+
+impl Run {
+    /// What could not be measured, and why.
+    pub fn missing(&self) -> impl Iterator<Item = (&String, &String)> {
+        let failed = self.steps.iter();
+        let failed = failed.filter_map(|ran| Some((&ran.title, ran.failure.as_ref()?)));
+        let skipped = self.results.skipped.iter();
+        failed.chain(skipped.map(|skipped| (&skipped.what, &skipped.why)))
+    }
 }
 
 /// The root of the repository, where every command is run.

@@ -13,120 +13,99 @@ const END: &str = "<!-- end of the short table -->\n";
 
 /// The whole report.
 pub fn page(run: &Run) -> String {
-    let mut page = String::from("# Benchmarks\n\n");
-    let kind = if run.quick {
-        "a quick run (`QUICK=1`), good for orders of magnitude only"
-    } else {
-        "a full run"
+    let kind = match run.quick {
+        true => "a quick run (`QUICK=1`), good for orders of magnitude only",
+        false => "a full run",
     };
-    let minutes = run.elapsed.as_secs_f64() / 60.0;
-    add(
-        &mut page,
-        format_args!(
-            "Written by `make bench`: {kind}, {minutes:.1} minutes. Everything is on one machine over loopback; compare \
-         figures of one report only. A figure is a median.\n\n"
-        ),
+    let mut page = format!(
+        "# Benchmarks\n\nWritten by `make bench`: {kind}, {:.1} minutes. Everything is on one \
+         machine, over loopback;\ncompare figures of one report only. A figure is a median.\n\n",
+        run.elapsed.as_secs_f64() / 60.0
     );
     for (name, value) in &run.machine.facts {
         add(&mut page, format_args!("* {name}: {value}\n"));
     }
     add(&mut page, format_args!("\n## In short\n\n{}", short_table(run)));
     page.push_str("\n## What was wanted\n\n");
-    page.push_str(
-        "| what | wanted | Shoal | compared with | ratio | |\n|---|---|---|---|---:|---|\n",
-    );
-    for goal in all(run) {
-        let Goal { what, wanted, figure, compared, ratio, .. } = &goal;
-        let verdict = verdict(&goal.verdict);
-        add(
-            &mut page,
-            format_args!(
-                "| {} | {wanted} | {} | {} | {ratio} | {verdict} |\n",
-                cell(what),
-                cell(figure),
-                cell(compared)
-            ),
-        );
-    }
-    page.push_str("\n## Growth with the cluster\n\n`b` of `cost = a * members ^ b`, fitted: 0 is flat, 1 is linear.\n\n");
-    page.push_str("| what | by members | b |\n|---|---|---:|\n");
-    for growth in growths(&run.results) {
-        let points: Vec<String> = growth
-            .points
-            .iter()
+    page.push_str(&table(
+        &["what", "wanted", "Shoal", "compared with", "ratio", ""],
+        all(run).iter().map(|goal| {
+            let Goal { what, wanted, figure, compared, ratio, .. } = goal;
+            let [what, wanted] = [what, wanted].map(|text| (*text).to_owned());
+            let verdict = verdict(&goal.verdict);
+            vec![what, wanted, figure.clone(), compared.clone(), ratio.clone(), verdict]
+        }),
+    ));
+    page.push_str("\n## Growth with the cluster\n\n");
+    page.push_str("`b` of `cost = a * members ^ b`, fitted: 0 is flat, 1 is linear.\n\n");
+    page.push_str(&growth(run));
+    page.push_str(&missing(run));
+    page.push_str("\n## Commands\n\n");
+    page.push_str(&table(
+        &["what", "command", "took"],
+        run.steps.iter().map(|ran| {
+            let took = format!("{:.0} s", ran.elapsed.as_secs_f64());
+            vec![ran.title.clone(), format!("`{}`", ran.command), took]
+        }),
+    ));
+    page.push_str("\n## All figures\n\nOf Criterion's, lowest and highest are the ends of the ");
+    page.push_str("median's 95 % confidence interval.\n\n");
+    page.push_str(&table(
+        &["figure", "median", "lowest", "highest"],
+        run.results.figures.iter().map(|figure| {
+            let values = [figure.value, figure.low, figure.high];
+            let [value, low, high] = values.map(|value| show(value, &figure.unit));
+            vec![figure.name.clone(), value, low, high]
+        }),
+    ));
+    page
+}
+
+fn growth(run: &Run) -> String {
+    let rows = growths(&run.results).into_iter().map(|growth| {
+        let points = growth.points.iter();
+        let points: Vec<String> = points
             .map(|(size, figure)| format!("{size}: {}", show(figure.value, &figure.unit)))
             .collect();
-        add(
-            &mut page,
-            format_args!(
-                "| {} | {} | {} |\n",
-                growth.title,
-                points.join(", "),
-                plain(growth.exponent())
-            ),
-        );
+        vec![growth.title.to_owned(), points.join(", "), plain(growth.exponent())]
+    });
+    table(&["what", "by members", "b"], rows)
+}
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
+        add(&mut text, format_args!("| {} |\n", cells.join(" | ")));
     }
-    page.push_str(&missing(run));
-    page.push_str("\n## Commands\n\n| what | command | took |\n|---|---|---:|\n");
-    for ran in &run.steps {
-        add(
-            &mut page,
-            format_args!(
-                "| {} | `{}` | {:.0} s |\n",
-                ran.title,
-                ran.command,
-                ran.elapsed.as_secs_f64()
-            ),
-        );
-    }
-    page.push_str(
-        "\n## All figures\n\n| figure | median | lowest | highest |\n|---|---:|---:|---:|\n",
-    );
-    for figure in &run.results.figures {
-        let [value, low, high] =
-            [figure.value, figure.low, figure.high].map(|v| show(v, &figure.unit));
-        add(&mut page, format_args!("| {} | {value} | {low} | {high} |\n", cell(&figure.name)));
-    }
-    page.push_str("\nOf Criterion's figures, lowest and highest are the ends of the median's 95 % confidence interval.\n");
-    page
+    text
 }
 
 /// The rows for the README, between their marks.
 pub fn short_table(run: &Run) -> String {
-    let mut table = String::from(BEGIN);
-    table.push_str("| one core, loopback | Shoal | compared with | ratio |\n|---|---|---|---:|\n");
-    for goal in all(run).iter().filter(|goal| goal.is_short) {
+    let goals = all(run);
+    let rows = goals.iter().filter(|goal| goal.is_short).map(|goal| {
         let figure = match &goal.verdict {
             Verdict::Open(why) => format!("open: {why}"),
             _ => goal.figure.clone(),
         };
-        add(
-            &mut table,
-            format_args!(
-                "| {} | {} | {} | {} |\n",
-                goal.what,
-                cell(&figure),
-                cell(&goal.compared),
-                goal.ratio
-            ),
-        );
-    }
-    table.push_str(END);
-    table
+        vec![goal.what.to_owned(), figure, goal.compared.clone(), goal.ratio.clone()]
+    });
+    let table = table(&["one core, loopback", "Shoal", "compared with", "ratio"], rows);
+    format!("{BEGIN}{table}{END}")
 }
 
 /// What could not be measured, each with its reason.
 fn missing(run: &Run) -> String {
     let mut text = String::new();
-    let failed = run.steps.iter().filter_map(|ran| Some((&ran.title, ran.failure.as_ref()?)));
-    let skipped = run.results.skipped.iter().map(|skipped| (&skipped.what, &skipped.why));
-    for (what, why) in failed.chain(skipped) {
+    for (what, why) in run.missing() {
         add(&mut text, format_args!("* {what}: {why}\n"));
     }
     if text.is_empty() { text } else { format!("\n## Not measured\n\n{text}") }
 }
 
-/// The text with the block between the marks replaced by this one. `None` when it has no such block.
+/// The text with the block between the marks replaced by this one. `None` when it has no such
+/// block.
 pub fn replace_block(text: &str, block: &str) -> Option<String> {
     let start = text.find(BEGIN)?;
     let end = start + text[start..].find(END)? + END.len();
@@ -137,7 +116,7 @@ fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Reached => "reached".to_owned(),
         Verdict::Missed => "**not reached**".to_owned(),
-        Verdict::Open(why) => format!("open: {}", cell(why)),
+        Verdict::Open(why) => format!("open: {why}"),
     }
 }
 

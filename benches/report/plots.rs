@@ -1,7 +1,7 @@
 //! The report's plots, drawn by plotters as SVG, for a page that may be light or dark.
 //!
-//! plotters writes colours as numbers. The few used here are put-ins that [`themed`] replaces by the style
-//! sheet's variables, so that one drawing follows the reader's colour scheme.
+//! plotters writes colours as numbers. The few used here are put-ins that [`themed`] replaces by
+//! the style sheet's variables, so that one drawing follows the reader's colour scheme.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::ValueFormatter;

@@ -35,7 +35,8 @@ pub fn growths(results: &Results) -> Vec<Growth> {
 }
 
 impl Growth {
-    /// The b of `cost = a * members ^ b`, by least squares over the logarithms: 0 is flat, 1 linear.
+    /// The b of `cost = a * members ^ b`, by least squares over the logarithms: 0 is flat, 1
+    /// linear.
     pub fn exponent(&self) -> f64 {
         let logs: Vec<(f64, f64)> =
             self.points.iter().map(|(size, figure)| (size.ln(), figure.value.ln())).collect();

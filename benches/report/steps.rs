@@ -1,7 +1,7 @@
 //! The measurements: each a command with a time limit whose output is kept.
 //!
-//! A step that fails, hangs or is missing something costs its own figures and is named in the report; the
-//! others go on. Every process of a step is in one group and is ended with it.
+//! A step that fails, hangs or is missing something costs its own figures and is named in the
+//! report; the others go on. Every process of a step is in one group and is ended with it.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
