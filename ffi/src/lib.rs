@@ -63,6 +63,7 @@ pub mod jobs;
 pub mod member;
 pub mod node;
 pub mod node_jobs;
+pub mod node_routes;
 pub mod router;
 pub mod router_config;
 pub mod status;
