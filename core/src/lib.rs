@@ -32,7 +32,7 @@ pub mod wire;
 
 pub use config::{Config, Secret};
 pub use coordinate::{Coordinate, Rtt};
-pub use engine::{Engine, JobStanding, Member, Transmit};
+pub use engine::{Engine, JobStanding, Member, Route, Transmit};
 pub use error::{CommandError, ConfigError};
 pub use events::{Event, MemberEvent};
 pub use id::{JobId, WorkerId, WorkflowId};

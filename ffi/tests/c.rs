@@ -6,8 +6,18 @@ mod toolchain;
 
 use toolchain::{Build, Library, available, run, run_valgrind};
 
-const PROGRAMS: [&str; 9] =
-    ["smoke", "null", "null_jobs", "engines", "nodes", "coordinates", "routes", "jobs", "threads"];
+const PROGRAMS: [&str; 9] = [
+    "smoke",
+    "null",
+    "null_jobs",
+    "engines",
+    "nodes",
+    "coordinates",
+    "routes",
+    "jobs",
+    "leaders",
+    "threads",
+];
 const SANITIZERS: &str = "-fsanitize=address,undefined";
 
 /// The sources of a program. One of them includes the header a second time, which shows that it
