@@ -10,11 +10,13 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod hyperscale;
 mod jobs;
 
 use bytes::Bytes;
 
-use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
+use self::hyperscale::Session;
+use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret, WireFormat};
 use crate::coordinate::{Coordinate, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
@@ -71,6 +73,8 @@ pub struct Engine {
     now: Instant,
     random: Random,
     envelopes: Envelopes,
+    /// Conversations in the Python node's format, when the node is to speak it.
+    hyperscale: Option<Box<Session>>,
     tracker: Tracker,
     membership: Membership,
     jobs: JobDesk,
@@ -102,11 +106,16 @@ impl Engine {
         });
         let jobs = JobDesk::new(config.role, &config.jobs, random.next_u64(), now)?;
         let held_job_message = None;
+        let hyperscale = match config.wire_format {
+            WireFormat::Native => None,
+            WireFormat::Hyperscale => Some(Box::new(Session::new(&config, &mut random))),
+        };
         Ok(Engine {
             config,
             now,
             random,
             envelopes,
+            hyperscale,
             tracker,
             membership,
             jobs,
@@ -131,6 +140,10 @@ impl Engine {
             self.effects.count(Counter::DroppedLeaving);
             return;
         }
+        if self.hyperscale.is_some() && !self.envelopes.is_native(datagram) {
+            self.handle_hyperscale(now, source, datagram);
+            return self.settle_jobs();
+        }
         let opened = match self.envelopes.open(datagram) {
             Ok(opened) => opened,
             Err(reason) => return self.effects.count(reason),
@@ -143,6 +156,9 @@ impl Engine {
         };
         let (membership, mut context) = self.split();
         let is_taken = membership.handle_message(&mut context, source, &message, now);
+        if let Some(session) = self.hyperscale.as_mut().filter(|_| is_taken) {
+            session.heard_native(message.header.sender, message.header.generation, self.now);
+        }
         if is_taken && message.header.kind == Kind::Jobs {
             let sender = message.header.sender;
             self.jobs.handle_messages(self.now, sender, &message.datacenter, message.payload);
@@ -202,6 +218,13 @@ impl Engine {
             };
             if !self.membership.is_worth_sending(&outgoing) {
                 continue;
+            }
+            let session = self.hyperscale.as_ref();
+            if session.is_some_and(|session| session.speaks_for(&outgoing, self.now)) {
+                match self.transmit_hyperscale(&outgoing, now, buffer) {
+                    Some(transmit) => return Some(transmit),
+                    None => continue,
+                }
             }
             let header = self.membership.header(&outgoing);
             let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
@@ -339,6 +362,9 @@ impl Engine {
             return Err(CommandError::KeyRing(ConfigError::SecretCount { count }));
         }
         self.envelopes.set_secrets(&secrets);
+        if let Some(session) = &mut self.hyperscale {
+            session.set_secrets(&secrets);
+        }
         self.config.secrets = secrets;
         Ok(())
     }
