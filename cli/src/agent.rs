@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Failure;
 use crate::output::{Output, Record, Written};
-use crate::settings::{self, BIND_DEFAULT, Codec, EngineSettings, Settings};
+use crate::settings::{self, BIND_DEFAULT, EngineSettings, Settings};
 
 /// How long the goodbye may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,9 +56,6 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (settings, engine) = settings::resolve(&arguments.settings, arguments.config.as_deref())?;
-    if settings.codec == Some(Codec::Hyperscale) {
-        return Err(Failure::usage("--codec hyperscale is not available in this build yet"));
-    }
     let options = node_options(&settings, &engine)?;
     // From here on a signal means "leave", even one that comes while the node starts.
     let mut signals = Signals::register().map_err(Failure::failed)?;
@@ -82,6 +79,9 @@ fn node_options(settings: &Settings, engine: &EngineSettings) -> Result<NodeOpti
     let mut config = Config::new(advertise, secret);
     if let Some(role) = settings.role {
         config.role = role;
+    }
+    if let Some(format) = settings.codec {
+        config.wire_format = format;
     }
     if let Some(datacenter) = settings.datacenter {
         config.datacenter = datacenter;

@@ -367,6 +367,15 @@ impl Membership {
         }
     }
 
+    /// A helper was asked in a format whose nodes may not answer in time: its silence says nothing about
+    /// this node.
+    pub(crate) fn excuse_helper(&mut self, sequence: u32) {
+        if let Some(place) = self.probes.find(sequence) {
+            let probe = &mut self.probes.places[place as usize];
+            probe.nack_count = (probe.nack_count + 1).min(probe.helper_count);
+        }
+    }
+
     fn end_probe(&mut self, context: &mut Context, place: u32) -> Probe {
         let probe = self.probes.close(place);
         context.effects.clear_timer(Timer::Probe(place));

@@ -58,6 +58,9 @@ impl Engine {
             Some(_) => (FrameKind::Reply, exchange.clock.time()),
             None => (FrameKind::Request, exchange.clock.tick()),
         };
+        if outgoing.kind == Kind::IndirectProbe {
+            self.membership.excuse_helper(outgoing.sequence);
+        }
         if reply.is_none() {
             let Outgoing { kind, sequence, subject, .. } = *outgoing;
             let question = Question { kind, sequence, subject, clock, sent_at: now };
