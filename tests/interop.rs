@@ -136,6 +136,11 @@ fn shoal_nodes_live_among_unchanged_python_nodes() {
         let everybody = python.iter().chain(&natives);
         everybody.into_iter().all(|&address| state(node, address) == Some(MemberState::Alive))
     };
+    // The present Python node answers nobody while it waits for another, so it is doubted now and then.
+    let has_all = |node: &Node| {
+        let everybody = python.iter().chain(&natives);
+        everybody.into_iter().all(|&a| state(node, a).is_some_and(MemberState::is_active))
+    };
     wait("both Shoal nodes see all five alive", 20, || sees_all(&near) && sees_all(&far));
     let is_ok = |observer: &Python| {
         natives.iter().all(|&native| observer.opinion(native).as_deref() == Some("OK"))
@@ -156,14 +161,15 @@ fn shoal_nodes_live_among_unchanged_python_nodes() {
             [&first, &second, &third].into_iter().all(is_ok),
             "a Python node doubts a Shoal node"
         );
+        assert!(has_all(&near) && has_all(&far), "a Python node was given up by mistake");
         assert_eq!(wrong, 0, "a Shoal node was declared dead by mistake");
     }
     println!("watched for {watched} s");
-    assert!(sees_all(&near) && sees_all(&far), "near {:?}", near.members());
+    assert!(has_all(&near) && has_all(&far), "near {:?}", near.members());
 
     let victim = third.address;
     drop(third);
-    wait("a killed Python node is dead to both", 30, || {
+    wait("a killed Python node is dead to both", 60, || {
         [&near, &far].iter().all(|node| state(node, victim) == Some(MemberState::Dead))
     });
     drop(far);
@@ -171,6 +177,6 @@ fn shoal_nodes_live_among_unchanged_python_nodes() {
         state(&near, natives[1]) == Some(MemberState::Dead)
     });
     drop(first);
-    wait("a killed seed is dead, too", 30, || state(&near, python[0]) == Some(MemberState::Dead));
-    assert_eq!(state(&near, second.address), Some(MemberState::Alive));
+    wait("a killed seed is dead, too", 60, || state(&near, python[0]) == Some(MemberState::Dead));
+    assert!(state(&near, second.address).is_some_and(MemberState::is_active));
 }

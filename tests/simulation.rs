@@ -1,61 +1,101 @@
-//! Swarms of simulated clusters: every situation is drawn from a seed, every rule is checked.
+//! The swarm: clusters in which everything is drawn from a seed and everything is checked.
 //!
-//! `SHOAL_SEEDS=10000 cargo test --release -p shoal-tests --test simulation` for a long search. Every seed that
-//! ever failed stands in `seeds.txt` and runs first. A failure prints the command that replays it.
-#![allow(missing_docs)]
+//! * `SHOAL_SEEDS=10000` runs so many seeds in place of the usual 200;
+//! * `SHOAL_SEED=77` runs only that one and tells what happens in it;
+//! * `seeds.txt` holds seeds that found something once. They are run first.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use shoal_simulator::{SimulationOptions, swarm};
+use shoal_simulator::SimulationOptions;
+use shoal_simulator::swarm::{self, Failure, Outcome};
 
-/// Seeds of a quick run.
-const SEEDS: u64 = 200;
+const SEED_COUNT: u64 = 200;
+/// Where the numbered seeds begin. `SHOAL_SEEDS` goes on from there.
+const FIRST_SEED: u64 = 0;
 
-fn seed_count() -> u64 {
-    let asked = std::env::var("SHOAL_SEEDS").ok();
-    asked.map_or(SEEDS, |text| text.parse().expect("SHOAL_SEEDS is a number"))
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")))
 }
 
-/// Runs these seeds on all processors.
-fn run_all(seeds: &[u64]) -> Vec<String> {
-    let next = AtomicU64::new(0);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+/// Seeds that failed once, without what is said about them.
+fn remembered_seeds() -> Vec<u64> {
+    let lines = include_str!("seeds.txt").lines();
+    let words = lines.filter_map(|line| line.split('#').next()?.split_whitespace().next());
+    words.map(|word| word.parse().expect("seeds.txt has one number to a line")).collect()
+}
+
+/// Runs every seed, on all cores, and returns what came of them in their order.
+fn run_all(seeds: &[u64]) -> Vec<Result<Outcome, Failure>> {
+    let next = AtomicUsize::new(0);
     let work = || {
-        let mut failures = Vec::new();
-        while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-            if let Err(failure) = swarm::run(seed) {
-                failures.push(failure.to_string());
-            }
+        let mut done = Vec::new();
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(&seed) = seeds.get(index)
+        {
+            done.push((index, swarm::run(seed)));
         }
-        failures
+        done
     };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("it catches panics")).collect()
-    })
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let join = |thread: thread::ScopedJoinHandle<_>| thread.join().expect("panics are caught");
+        threads.into_iter().flat_map(join).collect()
+    });
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 #[test]
-fn no_seed_breaks_a_rule() {
-    let known = include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#'));
-    let known = known.filter_map(|line| line.split_whitespace().next());
-    let mut seeds: Vec<u64> = known.map(|seed| seed.parse().expect("a seed is a number")).collect();
-    seeds.extend(0..seed_count());
-    let failures = run_all(&seeds);
-    assert!(
-        failures.is_empty(),
-        "{} of {} seeds:\n{}",
-        failures.len(),
-        seeds.len(),
-        failures.join("\n\n")
-    );
-}
-
-#[test]
-fn the_same_seed_gives_the_same_run() {
-    for seed in [3, 14, 15] {
-        assert_eq!(swarm::run(seed).unwrap(), swarm::run(seed).unwrap());
+fn every_rule_holds_in_every_run_of_the_swarm() {
+    if let Some(seed) = variable("SHOAL_SEED") {
+        let outcome = swarm::replay(seed, &mut |line| println!("{line}"));
+        println!("{:#?}", outcome.unwrap_or_else(|failure| panic!("{failure}")));
+        return;
     }
+    let count = variable("SHOAL_SEEDS").unwrap_or(SEED_COUNT);
+    let mut seeds = remembered_seeds();
+    seeds.extend(FIRST_SEED..FIRST_SEED + count);
+    let results = run_all(&seeds);
+    let failures: Vec<String> =
+        results.iter().filter_map(|result| Some(result.as_ref().err()?.to_string())).collect();
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), seeds.len(), failures.join("\n"));
+    check_variety(&results.into_iter().flatten().collect::<Vec<_>>());
+}
+
+/// A swarm that does not do much does not prove much.
+fn check_variety(outcomes: &[Outcome]) {
+    use shoal_simulator::faults::FaultKind;
+    for kind in FaultKind::ALL {
+        let with = outcomes.iter().filter(|outcome| outcome.faults.contains_key(&kind)).count();
+        assert!(with * 20 > outcomes.len(), "only {with} runs had a {}", kind.name());
+    }
+    let total = |count: fn(&Outcome) -> u64| outcomes.iter().map(count).sum::<u64>();
+    let sums = [
+        total(|outcome| outcome.suspicions),
+        total(|outcome| outcome.deaths),
+        total(|outcome| outcome.false_deaths),
+        total(|outcome| outcome.network.lost),
+        total(|outcome| outcome.network.cut),
+        total(|outcome| outcome.network.duplicated),
+        total(|outcome| outcome.network.reordered),
+        total(|outcome| outcome.network.corrupted),
+        total(|outcome| outcome.network.truncated),
+        total(|outcome| outcome.network.replayed),
+    ];
+    assert!(sums.iter().all(|&sum| sum > outcomes.len() as u64 / 2), "{sums:?}");
+}
+
+#[test]
+fn equal_seeds_give_equal_runs() {
+    let seeds: Vec<u64> = (0..10).collect();
+    let first = run_all(&seeds);
+    let hashes: std::collections::BTreeSet<u64> =
+        first.iter().flatten().map(|outcome| outcome.trace_hash).collect();
+    assert_eq!(hashes.len(), seeds.len());
+    assert_eq!(first, run_all(&seeds));
 }
 
 #[test]

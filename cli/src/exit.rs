@@ -35,6 +35,13 @@ impl Failure {
         Failure::usage(format_args!("{message} (see --help)"))
     }
 
+    /// The line, without the program's name.
+    pub fn message(&self) -> &str {
+        match self {
+            Failure::Failed(message) | Failure::Usage(message) => message,
+        }
+    }
+
     /// Prints the line and gives the exit code.
     pub fn report(&self) -> ExitCode {
         let (message, code) = match self {

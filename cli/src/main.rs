@@ -6,17 +6,26 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod config;
+mod control;
+mod coordinates;
 mod demo;
 mod exit;
+mod host;
+mod inspect;
 mod keygen;
+mod manual;
 mod output;
 mod settings;
 mod simulate;
+mod snapshot;
+mod top;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::filter::LevelFilter;
 
 use exit::Failure;
@@ -28,10 +37,11 @@ use exit::Failure;
 Start here:
   shoal demo                           # three datacenters in one process, half a minute
   shoal keygen --output secret.key     # then, on each machine:
-  shoal agent --bind 10.0.0.1:7462 --secret-file secret.key --join 10.0.0.2:7462
+  shoal agent --bind 10.0.0.1:7462 --secret-file secret.key --join 10.0.0.2:7462 --control ./control
+  shoal members --control ./control    # and: status, rtt, top, coordinates, metrics, leave
 
 SHOAL_LOG sets how much is logged to stderr: off, error, warn, info, debug, trace
-(default: info; the demo: warn).
+(default: info; the demo: warn). SHOAL_LOG_FORMAT=json makes it one JSON object per line.
 Exit codes: 0 done, 1 failed, 2 usage.")]
 struct Arguments {
     #[command(subcommand)]
@@ -41,9 +51,20 @@ struct Arguments {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Agent(agent::Arguments),
-    Demo(demo::Arguments),
+    Status(inspect::StatusArguments),
+    Members(inspect::MembersArguments),
+    Rtt(inspect::RttArguments),
+    Top(top::Arguments),
+    Coordinates(coordinates::Arguments),
+    Metrics(inspect::MetricsArguments),
+    Reload(inspect::ReloadArguments),
+    Leave(inspect::LeaveArguments),
+    Config(config::Arguments),
     Keygen(keygen::Arguments),
+    Demo(demo::Arguments),
     Simulate(simulate::Arguments),
+    Completions(manual::CompletionsArguments),
+    Man(manual::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -67,9 +88,20 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Agent(arguments) => agent::run(arguments),
-        Command::Demo(arguments) => demo::run(arguments),
+        Command::Status(arguments) => inspect::status(arguments),
+        Command::Members(arguments) => inspect::members(arguments),
+        Command::Rtt(arguments) => inspect::rtt(arguments),
+        Command::Top(arguments) => top::run(arguments),
+        Command::Coordinates(arguments) => coordinates::run(arguments),
+        Command::Metrics(arguments) => inspect::metrics(arguments),
+        Command::Reload(arguments) => inspect::reload(arguments),
+        Command::Leave(arguments) => inspect::leave(arguments),
+        Command::Config(arguments) => config::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Completions(arguments) => manual::completions(arguments, Arguments::command()),
+        Command::Man(arguments) => manual::man(arguments, Arguments::command()),
     }
 }
 
@@ -84,14 +116,22 @@ fn start_log(command: &Command) -> Result<(), Failure> {
             ))
         })?,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    match std::env::var("SHOAL_LOG_FORMAT").as_deref() {
+        Err(_) | Ok("text") => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        Ok("json") => log.json().flatten_event(true).init(),
+        Ok(text) => {
+            return Err(Failure::usage(format_args!(
+                "SHOAL_LOG_FORMAT is {text:?}, expected text or json"
+            )));
+        }
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

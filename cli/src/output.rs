@@ -11,14 +11,14 @@ use shoal_core::{Event, MemberState};
 
 use crate::exit::Failure;
 
-/// How events are written.
+/// How results and events are written.
 #[derive(clap::ValueEnum, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// One JSON object per line.
+    /// For programs: one line of JSON per event or result.
     Json,
 }
 
@@ -163,10 +163,9 @@ pub struct Output {
 }
 
 impl Output {
-    /// An output of this format, in colour on a terminal that does not refuse it.
+    /// An output of this format.
     pub fn new(format: Format) -> Output {
-        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Output { format, colours }
+        Output { format, colours: wants_colours() }
     }
 
     /// Writes one line.
@@ -182,7 +181,7 @@ impl Output {
 }
 
 /// Writes one complete line and flushes it.
-fn write_line(line: &str) -> io::Result<Written> {
+pub fn write_line(line: &str) -> io::Result<Written> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Written::Heard),
@@ -197,11 +196,18 @@ pub fn print_line(line: &str) -> Result<(), Failure> {
     written.map(|_| ()).map_err(|error| Failure::failed(format_args!("cannot write: {error}")))
 }
 
-fn paint(text: &str, code: &str, colours: bool) -> String {
+/// Whether stdout is a terminal, and its user does not refuse colours.
+pub fn wants_colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Text in a colour, by its number in the terminal's language.
+pub fn paint(text: &str, code: &str, colours: bool) -> String {
     if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-fn state_colour(state: &str) -> &'static str {
+/// The number of a state's colour.
+pub fn state_colour(state: &str) -> &'static str {
     let state = MemberState::ALL.into_iter().find(|known| known.name() == state);
     match state {
         Some(MemberState::Alive) => "32",
@@ -212,7 +218,7 @@ fn state_colour(state: &str) -> &'static str {
 }
 
 /// The time of day in UTC.
-fn clock(unix_ms: u64) -> String {
+pub fn clock(unix_ms: u64) -> String {
     let (seconds, millis) = (unix_ms / 1000, unix_ms % 1000);
     let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
     format!("{hours:02}:{minutes:02}:{:02}.{millis:03}Z", seconds % 60)

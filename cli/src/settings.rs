@@ -1,16 +1,17 @@
-//! What an agent is told: flags over a TOML file over defaults.
+//! What an agent is told: flags over the environment over a TOML file over defaults.
 //!
-//! [`Settings`] is declared once and read twice, by clap from the command line and by serde from
-//! the file, so the two can not drift apart. The file may also hold an `[engine]` table with the
-//! engine's tuning. Unknown keys are errors that name the nearest key: a setting that silently does
-//! nothing is worse than none.
+//! [`Settings`] is declared once and read three times, by clap from the command line and by serde
+//! from the file and from `SHOAL_*` variables, so they can not drift apart. The file may also hold an
+//! `[engine]` table with the engine's tuning. Unknown keys are errors that name the nearest key: a
+//! setting that silently does nothing is worse than none. Only in the environment, where others put
+//! names, too (Kubernetes makes `SHOAL_SERVICE_HOST` of a service), just a near miss is an error.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer};
 use shoal_core::io::BackendChoice;
 use shoal_core::{Config, DatacenterName, Role, WireFormat};
@@ -60,6 +61,19 @@ pub struct Settings {
     /// How to print events [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
+    /// Answer `shoal members` and the other commands on this Unix socket
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// Serve OpenMetrics text over HTTP at this address, under /metrics
+    #[arg(long, value_name = "ADDR")]
+    #[serde(deserialize_with = "from_text")]
+    pub metrics: Option<SocketAddr>,
+    /// Remember members and coordinates in this file across restarts
+    #[arg(long, value_name = "FILE")]
+    pub snapshot: Option<PathBuf>,
+    /// Time between two snapshots, 10 to 3600000 [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub snapshot_interval_ms: Option<u64>,
 }
 
 impl Settings {
@@ -75,8 +89,54 @@ impl Settings {
             codec: self.codec.or(other.codec),
             backend: self.backend.or(other.backend),
             format: self.format.or(other.format),
+            control: self.control.or(other.control),
+            metrics: self.metrics.or(other.metrics),
+            snapshot: self.snapshot.or(other.snapshot),
+            snapshot_interval_ms: self.snapshot_interval_ms.or(other.snapshot_interval_ms),
         }
     }
+
+    /// Every setting with its value as text, `None` where it is not told.
+    fn values(&self) -> Vec<(&'static str, Option<String>)> {
+        fn text<T: ToString>(value: &Option<T>) -> Option<String> {
+            value.as_ref().map(T::to_string)
+        }
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        vec![
+            ("bind", text(&self.bind)),
+            ("advertise", text(&self.advertise)),
+            ("join", (!self.join.is_empty()).then(|| self.join.join(","))),
+            ("role", text(&self.role)),
+            ("datacenter", text(&self.datacenter)),
+            ("secret_file", path(&self.secret_file)),
+            ("codec", self.codec.map(name_of)),
+            ("backend", self.backend.map(|backend| format!("{backend:?}").to_lowercase())),
+            ("format", self.format.map(name_of)),
+            ("control", path(&self.control)),
+            ("metrics", text(&self.metrics)),
+            ("snapshot", path(&self.snapshot)),
+            ("snapshot_interval_ms", text(&self.snapshot_interval_ms)),
+        ]
+    }
+}
+
+/// A value's name on the command line.
+fn name_of<T: ValueEnum>(value: T) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// What holds where nothing is told, as text; `None` where nothing does.
+fn default_of(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "bind" => BIND_DEFAULT,
+        "role" => "manager",
+        "datacenter" => "default",
+        "codec" => "native",
+        "backend" => "auto",
+        "format" => "text",
+        "snapshot_interval_ms" => "30000",
+        _ => return None,
+    })
 }
 
 /// Declares the engine's tuning once: the file's keys, their types, and where they go.
@@ -91,6 +151,24 @@ macro_rules! engine_settings {
 
         impl EngineSettings {
             const KEYS: &[&str] = &[$(stringify!($key),)*];
+
+            /// Every key with its value in a configuration, as text.
+            pub fn values(config: &Config) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($key), format!("{:?}", config.$key)),)*]
+            }
+
+            /// These values, completed by others where they say nothing.
+            fn or(self, other: EngineSettings) -> EngineSettings {
+                EngineSettings { $($key: self.$key.or(other.$key),)* }
+            }
+
+            /// Whether a key is told.
+            fn has(&self, key: &str) -> bool {
+                match key {
+                    $(stringify!($key) => self.$key.is_some(),)*
+                    _ => false,
+                }
+            }
 
             /// Puts what was told into a configuration, whose own check judges the values.
             pub fn apply(&self, config: &mut Config) {
@@ -133,20 +211,179 @@ struct File {
     engine: EngineSettings,
 }
 
-/// Completes the flags from a file, if there is one.
+/// Where a value comes from. The later ones win.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// A line of the file.
+    File,
+    /// This variable.
+    Environment(String),
+    /// The command line.
+    Flag,
+}
+
+impl Display for Origin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Default => formatter.pad("default"),
+            Origin::File => formatter.pad("file"),
+            Origin::Environment(name) => formatter.pad(name),
+            Origin::Flag => formatter.pad("flag"),
+        }
+    }
+}
+
+/// Everything that an agent is told, and by whom.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What flags, environment and file say together.
+    pub settings: Settings,
+    /// The engine's tuning.
+    pub engine: EngineSettings,
+    flags: Settings,
+    environment: File,
+    file: File,
+}
+
+impl Resolved {
+    /// Every setting with its effective value and origin, the engine's as `engine.KEY`.
+    pub fn effective(&self, config: &Config) -> Vec<(String, Option<String>, Origin)> {
+        let told_by = |settings: &Settings, key: &str| {
+            settings.values().iter().any(|(name, value)| *name == key && value.is_some())
+        };
+        let plain = self.settings.values().into_iter().map(|(key, value)| {
+            let origin = if told_by(&self.flags, key) {
+                Origin::Flag
+            } else if told_by(&self.environment.settings, key) {
+                Origin::Environment(variable(key))
+            } else if told_by(&self.file.settings, key) {
+                Origin::File
+            } else {
+                Origin::Default
+            };
+            (key.to_owned(), value.or_else(|| default_of(key).map(str::to_owned)), origin)
+        });
+        let engine = EngineSettings::values(config).into_iter().map(|(key, value)| {
+            let origin = if self.environment.engine.has(key) {
+                Origin::Environment(engine_variable(key))
+            } else if self.file.engine.has(key) {
+                Origin::File
+            } else {
+                Origin::Default
+            };
+            (format!("engine.{key}"), Some(value), origin)
+        });
+        plain.chain(engine).collect()
+    }
+}
+
+/// Completes the flags from the environment and from a file, if there is one.
 ///
 /// # Errors
-/// When the file cannot be read, is no TOML, or holds an unknown key or an unusable value.
-pub fn resolve(
-    flags: &Settings,
-    file: Option<&Path>,
-) -> Result<(Settings, EngineSettings), Failure> {
-    let Some(path) = file else { return Ok((flags.clone(), EngineSettings::default())) };
-    let complain =
-        |message: &dyn Display| Failure::usage(format_args!("{}: {message}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
-    let file = parse(&text).map_err(|message| complain(&message))?;
-    Ok((flags.clone().or(file.settings), file.engine))
+/// When the file cannot be read, is no TOML, or either holds an unknown key or an unusable value.
+pub fn resolve(flags: &Settings, file: Option<&Path>) -> Result<Resolved, Failure> {
+    let file = match file {
+        None => File::default(),
+        Some(path) => {
+            let complain = |message: &dyn Display| {
+                Failure::usage(format_args!("{}: {message}", path.display()))
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
+            parse(&text).map_err(|message| complain(&message))?
+        }
+    };
+    let environment = read_environment(std::env::vars()).map_err(Failure::usage)?;
+    let settings = flags.clone().or(environment.settings.clone()).or(file.settings.clone());
+    if let Some(ms) = settings.snapshot_interval_ms.filter(|ms| !(10..=3_600_000).contains(ms)) {
+        return Err(Failure::usage(format_args!(
+            "snapshot_interval_ms is {ms}, expected 10 to 3600000"
+        )));
+    }
+    let engine = environment.engine.clone().or(file.engine.clone());
+    Ok(Resolved { settings, engine, flags: flags.clone(), environment, file })
+}
+
+/// The variable of a setting.
+fn variable(key: &str) -> String {
+    format!("SHOAL_{}", key.to_uppercase())
+}
+
+/// The variable of an engine's setting.
+fn engine_variable(key: &str) -> String {
+    variable(&format!("engine_{key}"))
+}
+
+/// Variables that are no settings of an agent but mean something to the program, or to its tests.
+const OTHER_VARIABLES: [&str; 3] = ["SHOAL_SECRET", "SHOAL_LOG", "SHOAL_LOG_FORMAT"];
+/// A name this many edits away from one that means something is taken for a mistake.
+const NEAR_MISS: usize = 2;
+
+/// Reads `SHOAL_*` variables as if they stood in a file.
+fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result<File, String> {
+    let keys = keys();
+    let mut known: Vec<(String, &str, bool)> =
+        keys.iter().map(|key| (variable(key), key.as_str(), false)).collect();
+    known.extend(EngineSettings::KEYS.iter().map(|key| (engine_variable(key), *key, true)));
+    let (mut plain, mut engine) = (toml::Table::new(), toml::Table::new());
+    for (name, text) in
+        variables.filter(|(name, text)| name.starts_with("SHOAL_") && !text.is_empty())
+    {
+        if OTHER_VARIABLES.contains(&name.as_str()) {
+            continue;
+        }
+        let Some((_, key, is_engine)) = known.iter().find(|(variable, ..)| *variable == name)
+        else {
+            let others = OTHER_VARIABLES.iter().copied();
+            let names = known.iter().map(|(variable, ..)| variable.as_str()).chain(others);
+            let distance = |known: &&str| strsim::damerau_levenshtein(&name, known);
+            let nearest = names.min_by_key(distance).filter(|near| distance(near) <= NEAR_MISS);
+            match nearest {
+                Some(nearest) => {
+                    return Err(format!("unknown variable {name}, the nearest is {nearest}"));
+                }
+                None => continue,
+            }
+        };
+        let value = value_of(key, *is_engine, &text);
+        let value = value.map_err(|error| format!("{name} is {text:?}: {error}"))?;
+        let table = if *is_engine { &mut engine } else { &mut plain };
+        table.insert((*key).to_owned(), value);
+    }
+    // One by one, so that the variable at fault can be named.
+    for (key, value) in &plain {
+        let single: toml::Table = [(key.clone(), value.clone())].into_iter().collect();
+        let complain = |error: toml::de::Error| format!("{}: {}", variable(key), error.message());
+        single.try_into::<Settings>().map_err(complain)?;
+    }
+    let describe = |error: toml::de::Error| error.message().replace('\n', ", ");
+    let settings = plain.try_into().map_err(describe)?;
+    let engine = engine.try_into().map_err(describe)?;
+    Ok(File { settings, engine })
+}
+
+/// A variable's text as a value of a file.
+fn value_of(key: &str, is_engine: bool, text: &str) -> Result<toml::Value, String> {
+    let list = |text: &str| text.split(',').map(|part| part.trim().to_owned().into()).collect();
+    match key {
+        "join" => Ok(toml::Value::Array(list(text))),
+        "snapshot_interval_ms" => parse_value(text),
+        _ if is_engine => parse_value(text),
+        _ => Ok(text.into()),
+    }
+}
+
+fn parse_value(text: &str) -> Result<toml::Value, String> {
+    let table: toml::Table = toml::from_str(&format!("value = {text}"))
+        .map_err(|_| "expected a number or a list of numbers".to_owned())?;
+    Ok(table["value"].clone())
+}
+
+/// The names of all settings that are no engine's.
+fn keys() -> Vec<String> {
+    let arguments = Settings::augment_args(clap::Command::new("agent"));
+    arguments.get_arguments().map(|known| known.get_id().as_str().to_owned()).collect()
 }
 
 fn parse(text: &str) -> Result<File, String> {
@@ -156,9 +393,8 @@ fn parse(text: &str) -> Result<File, String> {
         format!("{place}{}", error.message().replace('\n', ", "))
     };
     let table: toml::Table = toml::from_str(text).map_err(describe)?;
-    let arguments = Settings::augment_args(clap::Command::new("agent"));
-    let mut keys: Vec<&str> =
-        arguments.get_arguments().map(|known| known.get_id().as_str()).collect();
+    let known = keys();
+    let mut keys: Vec<&str> = known.iter().map(String::as_str).collect();
     keys.push("engine");
     refuse_unknown(table.keys(), &keys)?;
     if let Some(engine) = table.get("engine").and_then(toml::Value::as_table) {
@@ -229,5 +465,63 @@ mod tests {
         assert!(message.contains("expected gate, manager or worker"), "{message}");
         let message = parse("bind = ").unwrap_err();
         assert!(message.starts_with("line 1: ") && !message.contains('\n'), "{message}");
+    }
+
+    fn environment(variables: &[(&str, &str)]) -> Result<File, String> {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        read_environment(owned)
+    }
+
+    #[test]
+    fn the_environment_stands_between_file_and_flags() {
+        let environment = environment(&[
+            ("SHOAL_BIND", "127.0.0.1:3"),
+            ("SHOAL_JOIN", "a:1, b:2"),
+            ("SHOAL_ENGINE_PROBE_INTERVAL_MS", "300"),
+            ("SHOAL_ENGINE_CONFIRMATION_ATTEMPTS", "[1, 2, 0]"),
+            ("SHOAL_LOG", "info"),
+            ("SHOAL_SERVICE_HOST", "10.0.0.1"),
+            ("HOME", "/"),
+        ])
+        .unwrap();
+        let file = parse("bind = \"127.0.0.1:1\"\nrole = \"gate\"\n[engine]\ngossip_fanout = 2");
+        let file = file.unwrap();
+        let flags = Settings { role: Some(Role::Worker), ..Settings::default() };
+        let settings = flags.clone().or(environment.settings.clone()).or(file.settings.clone());
+        let engine = environment.engine.clone().or(file.engine.clone());
+        let secret = shoal_core::Secret::new(*b"sixteen bytes ok").unwrap();
+        let mut config = Config::new("127.0.0.1:1".parse().unwrap(), secret);
+        engine.apply(&mut config);
+        let resolved = Resolved { settings, engine, flags, environment, file };
+        let effective = resolved.effective(&config);
+        let find = |key: &str| {
+            let (_, value, origin) = effective.iter().find(|(name, ..)| name == key).unwrap();
+            format!("{} ({origin})", value.as_deref().unwrap_or("-"))
+        };
+        assert_eq!(find("bind"), "127.0.0.1:3 (SHOAL_BIND)");
+        assert_eq!(find("join"), "a:1,b:2 (SHOAL_JOIN)");
+        assert_eq!(find("role"), "worker (flag)");
+        assert_eq!(find("metrics"), "- (default)");
+        assert_eq!(find("codec"), "native (default)");
+        let interval = find("engine.probe_interval_ms");
+        assert_eq!(interval, "300 (SHOAL_ENGINE_PROBE_INTERVAL_MS)");
+        assert_eq!(find("engine.gossip_fanout"), "2 (file)");
+        assert_eq!(find("engine.gossip_factor"), "4 (default)");
+    }
+
+    #[test]
+    fn a_mistaken_variable_is_named() {
+        let error = environment(&[("SHOAL_ROEL", "gate")]).unwrap_err();
+        assert_eq!(error, "unknown variable SHOAL_ROEL, the nearest is SHOAL_ROLE");
+        let error = environment(&[("SHOAL_ROLE", "client")]).unwrap_err();
+        assert!(error.starts_with("SHOAL_ROLE") && error.contains("expected gate"), "{error}");
+        let error = environment(&[("SHOAL_ENGINE_GOSSIP_FANOUT", "many")]).unwrap_err();
+        assert!(error.starts_with("SHOAL_ENGINE_GOSSIP_FANOUT"), "{error}");
+    }
+
+    #[test]
+    fn every_setting_is_shown() {
+        let shown: Vec<&str> = Settings::default().values().iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys(), shown);
     }
 }

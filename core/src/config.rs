@@ -5,8 +5,10 @@
 //! place where a bound is written.
 
 use crate::error::ConfigError;
+use crate::federation::FederationConfig;
 use crate::jobs::JobsConfig;
 use crate::node::{Address, DatacenterName, Generation, Role};
+use crate::routing::RouterConfig;
 use crate::time::Duration;
 
 /// The largest datagram that the native format sends or accepts, in bytes. Fits the IPv6 minimum of
@@ -108,6 +110,47 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// The mechanisms beyond plain SWIM, each of which can be switched off to learn what it is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// A node that seems unwell to itself probes more slowly and waits longer (Lifeguard, section IV-A:
+    /// LHA-Probe).
+    pub local_health: bool,
+    /// A suspicion begins long and shrinks as others confirm it (Lifeguard, section IV-B: LHA-Suspicion).
+    pub confirmed_suspicion: bool,
+    /// Whoever is suspected hears of it from everyone who writes to it (Lifeguard, section IV-C: buddy
+    /// system).
+    pub buddy: bool,
+    /// Probes and suspicions wait as long as the distance to the member suggests (AD-35).
+    pub distance: bool,
+    /// Some of those who hear of a suspicion look for themselves at once, and the others before they
+    /// declare a death.
+    pub recheck: bool,
+    /// A node that was not run, or has heard nobody, does not hold that against others.
+    pub stall: bool,
+}
+
+impl Mechanisms {
+    /// Everything, as it should be.
+    pub const ALL: Mechanisms = Mechanisms {
+        local_health: true,
+        confirmed_suspicion: true,
+        buddy: true,
+        distance: true,
+        recheck: true,
+        stall: true,
+    };
+    /// Plain SWIM.
+    pub const NONE: Mechanisms = Mechanisms {
+        local_health: false,
+        confirmed_suspicion: false,
+        buddy: false,
+        distance: false,
+        recheck: false,
+        stall: false,
+    };
+}
+
 /// Everything that decides how one node behaves. Start from [`Config::new`] and change fields.
 ///
 /// Durations are whole milliseconds, as their names say.
@@ -134,6 +177,8 @@ pub struct Config {
     /// at once, which its own gossip can exceed.)
     pub source_request_rate: u32,
 
+    /// Which mechanisms are at work; all of them, but in experiments.
+    pub mechanisms: Mechanisms,
     /// Time between two probes of this node, in ms; 10 to 60,000. (SWIM: protocol period.)
     pub probe_interval_ms: u64,
     /// The shortest time a probe waits for its ack before helpers are asked, in ms; 1 to 60,000.
@@ -177,6 +222,10 @@ pub struct Config {
     pub state_size_max: u32,
     /// How jobs are timed, on gates and managers (AD-34).
     pub jobs: JobsConfig,
+    /// How managers elect their leader, and how gates watch datacenters (AD-33).
+    pub federation: FederationConfig,
+    /// How a gate routes jobs to datacenters (AD-36).
+    pub routing: RouterConfig,
     /// Most members remembered, dead ones and this node included; 2 to [`MEMBER_CAPACITY_MAX`]. When full,
     /// the longest departed or dead record makes room; when all are active a newcomer is refused and counted.
     pub member_capacity: u32,
@@ -204,6 +253,7 @@ impl Config {
             secrets: vec![secret],
             wire_format: WireFormat::Native,
             source_request_rate: 2_000,
+            mechanisms: Mechanisms::ALL,
             probe_interval_ms: 400,
             probe_timeout_min_ms: 100,
             probe_timeout_unknown_ms: 400,
@@ -223,6 +273,8 @@ impl Config {
             confirmation_attempts: [5, 3, 0],
             state_size_max: 16_384,
             jobs: JobsConfig::default(),
+            federation: FederationConfig::default(),
+            routing: RouterConfig::default(),
             member_capacity: 16_384,
             session_capacity: 4_096,
             transmit_capacity: 1_024,
@@ -297,7 +349,9 @@ impl Config {
                 return Err(ConfigError::OutOfRange { setting, value, min, max });
             }
         }
-        self.jobs.check()
+        self.jobs.check()?;
+        self.federation.check()?;
+        self.routing.check()
     }
 
     /// [`Config::probe_interval_ms`] as a duration.

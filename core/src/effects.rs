@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::config::{Config, FETCH_COUNT_MAX};
 use crate::events::Event;
 use crate::node::Address;
+use crate::slots;
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
@@ -54,6 +55,28 @@ pub(crate) enum Timer {
 const FIRST_FETCH: u32 = 5;
 const FIRST_PROBE: u32 = FIRST_FETCH + FETCH_COUNT_MAX;
 
+/// Slot numbers in the order of their first mention, each at most once.
+#[derive(Debug, Default)]
+struct SlotQueue {
+    slots: VecDeque<u32>,
+    is_listed: Vec<bool>,
+}
+
+impl SlotQueue {
+    fn push(&mut self, slot: u32) {
+        slots::reach(&mut self.is_listed, slot, false);
+        if !std::mem::replace(&mut self.is_listed[slot as usize], true) {
+            self.slots.push_back(slot);
+        }
+    }
+
+    fn pop(&mut self) -> Option<u32> {
+        let slot = self.slots.pop_front()?;
+        self.is_listed[slot as usize] = false;
+        Some(slot)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Effects {
     pub stats: Stats,
@@ -62,8 +85,10 @@ pub(crate) struct Effects {
     events: VecDeque<Event>,
     event_capacity: usize,
     lost_events: u64,
-    changes: VecDeque<u32>,
-    is_changed: Vec<bool>,
+    /// Slots to be read by whoever mirrors the table.
+    changes: SlotQueue,
+    /// Slots whose member is, or stands, otherwise than before: what the federation is told.
+    moves: SlotQueue,
     timers: TimerWheel,
     probe_capacity: u32,
 }
@@ -78,8 +103,8 @@ impl Effects {
             events: VecDeque::new(),
             event_capacity: config.event_capacity as usize,
             lost_events: 0,
-            changes: VecDeque::new(),
-            is_changed: Vec::new(),
+            changes: SlotQueue::default(),
+            moves: SlotQueue::default(),
             timers: TimerWheel::new(now),
             probe_capacity: config.probe_capacity,
         }
@@ -106,7 +131,7 @@ impl Effects {
     }
 
     pub fn emit(&mut self, event: Event) {
-        if self.events.len() < self.event_capacity {
+        if self.has_event_room() {
             self.events.push_back(event);
         } else {
             self.count(Counter::DroppedEvents);
@@ -125,6 +150,16 @@ impl Effects {
         }
     }
 
+    /// Whether another event would be kept.
+    pub fn has_event_room(&self) -> bool {
+        self.events.len() < self.event_capacity
+    }
+
+    /// How many events wait for the host.
+    pub fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     /// The oldest event. A loss is told after the events that were kept, which are older.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front().or_else(|| {
@@ -135,19 +170,21 @@ impl Effects {
 
     /// Notes that a member's record changed; many changes before the host looks are one.
     pub fn change(&mut self, slot: u32) {
-        let index = slot as usize;
-        if index >= self.is_changed.len() {
-            self.is_changed.resize(index + 1, false);
-        }
-        if !std::mem::replace(&mut self.is_changed[index], true) {
-            self.changes.push_back(slot);
-        }
+        self.changes.push(slot);
+        self.moves.push(slot);
+    }
+
+    /// The same for what only mirrors care about: distance and state, which change all the time.
+    pub fn refresh(&mut self, slot: u32) {
+        self.changes.push(slot);
     }
 
     pub fn next_change(&mut self) -> Option<u32> {
-        let slot = self.changes.pop_front()?;
-        self.is_changed[slot as usize] = false;
-        Some(slot)
+        self.changes.pop()
+    }
+
+    pub fn next_move(&mut self) -> Option<u32> {
+        self.moves.pop()
     }
 
     pub fn set_timer(&mut self, timer: Timer, deadline: Instant) {

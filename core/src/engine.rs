@@ -10,17 +10,21 @@
 //! The engine performs no I/O and reads no clock: the same seed and the same inputs give the same
 //! outputs, bit for bit.
 
+mod federation;
+mod hold;
 mod hyperscale;
 mod jobs;
+mod routing;
 
 use bytes::Bytes;
 
 use self::hyperscale::Session;
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret, WireFormat};
-use crate::coordinate::{Coordinate, Rtt, Tracker};
+use crate::coordinate::{self, Coordinate, Refusal, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
 use crate::events::Event;
+use crate::federation::Federation;
 use crate::id::JobId;
 use crate::jobs::desk::JobDesk;
 pub use crate::membership::jobs::JobStanding;
@@ -28,10 +32,11 @@ use crate::membership::table::OWN_SLOT;
 use crate::membership::{Context, Membership};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::random::Random;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, Distribution, Gauges, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use crate::wire::native::{Kind, Message, MessageWriter};
+use routing::RoutingDesk;
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +85,12 @@ pub struct Engine {
     jobs: JobDesk,
     /// The first job message to send, taken out so that it is known that there is one.
     held_job_message: Option<crate::jobs::Outgoing>,
+    /// What waits while the host cannot send.
+    hold: Option<hold::Hold>,
+    federation: Federation,
+    /// Whether the federation was told something since its events were last collected.
+    is_federation_active: bool,
+    routing: Option<Box<RoutingDesk>>,
     effects: Effects,
 }
 
@@ -105,12 +116,18 @@ impl Engine {
             effects: &mut effects,
         });
         let jobs = JobDesk::new(config.role, &config.jobs, random.next_u64(), now)?;
-        let held_job_message = None;
+        let federation = Federation::new(
+            &config.federation,
+            federation::identity(&config),
+            random.next_u64(),
+            now,
+        )?;
+        let routing = RoutingDesk::new(config.role, &config.routing, &mut random)?;
         let hyperscale = match config.wire_format {
             WireFormat::Native => None,
             WireFormat::Hyperscale => Some(Box::new(Session::new(&config, &mut random))),
         };
-        Ok(Engine {
+        let mut engine = Engine {
             config,
             now,
             random,
@@ -119,9 +136,15 @@ impl Engine {
             tracker,
             membership,
             jobs,
-            held_job_message,
+            held_job_message: None,
+            hold: None,
+            federation,
+            is_federation_active: false,
+            routing,
             effects,
-        })
+        };
+        engine.settle_federation();
+        Ok(engine)
     }
 
     /// Takes a datagram that came from `source`. It is opened where it lies, so its bytes are
@@ -157,12 +180,21 @@ impl Engine {
         let (membership, mut context) = self.split();
         let is_taken = membership.handle_message(&mut context, source, &message, now);
         if let Some(session) = self.hyperscale.as_mut().filter(|_| is_taken) {
-            session.heard_native(message.header.sender, message.header.generation, self.now);
+            let sender = message.header.sender;
+            session.heard_native(sender, message.header.generation, self.now);
+            if let Some(slot) = self.membership.table.find(sender) {
+                self.membership.table.get_mut(slot).is_foreign = false;
+            }
         }
+        self.observe_members();
         if is_taken && message.header.kind == Kind::Jobs {
             let sender = message.header.sender;
             self.jobs.handle_messages(self.now, sender, &message.datacenter, message.payload);
         }
+        if is_taken && message.header.kind == Kind::Federation {
+            self.handle_federation(&message, now);
+        }
+        self.settle_federation();
         self.settle_jobs();
     }
 
@@ -179,15 +211,23 @@ impl Engine {
         let due = self.effects.next_deadline().unwrap_or(self.now);
         let (membership, mut context) = self.split();
         let lateness = context.now.saturating_since(due);
+        context.effects.stats.observe(Distribution::LoopLag, lateness.as_secs_f64());
         membership.note_lateness(&mut context, lateness);
         while !self.membership.is_gone()
             && let Some(timer) = self.effects.expired_timer(self.now)
         {
+            if self.hold.as_mut().is_some_and(|hold| hold.takes(timer, &self.membership)) {
+                continue;
+            }
             let (membership, mut context) = self.split();
             membership.handle_timer(&mut context, timer);
         }
         let (membership, mut context) = self.split();
         membership.expire_job_layer(&mut context);
+        if !self.membership.is_gone() {
+            self.observe_members();
+            self.expire_federation();
+        }
         self.jobs.handle_timeout(self.now);
         self.settle();
     }
@@ -201,6 +241,7 @@ impl Engine {
             self.effects.next_deadline(),
             self.membership.next_job_deadline(),
             self.jobs.poll_timeout(),
+            self.federation.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -212,6 +253,9 @@ impl Engine {
     /// When the buffer is smaller than [`DATAGRAM_SIZE_MAX`].
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         assert!(buffer.len() >= DATAGRAM_SIZE_MAX, "a datagram may need 1,400 bytes");
+        if let Some(transmit) = self.transmit_federation(now, buffer) {
+            return Some(transmit);
+        }
         loop {
             let Some(outgoing) = self.effects.next_transmit() else {
                 return self.transmit_jobs(buffer);
@@ -246,8 +290,10 @@ impl Engine {
     }
 
     /// The next event, oldest first. Events the host does not take are kept up to a limit; what was lost
-    /// beyond it is told by [`Event::Overflow`].
+    /// beyond it is told by [`Event::Overflow`]. Events of jobs are never lost: those for which there is no
+    /// room wait with their jobs.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.settle_job_events();
         self.effects.next_event()
     }
 
@@ -259,7 +305,9 @@ impl Engine {
 
     /// Whether nothing is left to transmit, so that the next input may come.
     pub fn is_drained(&self) -> bool {
-        !self.effects.has_transmits() && self.held_job_message.is_none()
+        !self.effects.has_transmits()
+            && self.held_job_message.is_none()
+            && self.federation.next_target().is_none()
     }
 
     /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers
@@ -281,7 +329,11 @@ impl Engine {
     pub fn leave(&mut self, now: Instant) -> Result<(), CommandError> {
         self.begin_input(now);
         let (membership, mut context) = self.split();
-        membership.leave(&mut context)
+        membership.leave(&mut context)?;
+        self.federation.leave(self.now);
+        self.is_federation_active = true;
+        self.settle_federation();
+        Ok(())
     }
 
     /// Attaches bytes to this node that every member comes to hold ([`Event::State`] there), in place of the
@@ -379,6 +431,26 @@ impl Engine {
         &self.effects.stats
     }
 
+    /// What waits and what is open just now.
+    pub fn gauges(&self) -> Gauges {
+        Gauges { events_waiting: self.effects.event_count(), ..self.membership.gauges() }
+    }
+
+    /// What to keep of this node's place in the latency space for a restart.
+    pub fn coordinate_snapshot(&self) -> coordinate::Snapshot {
+        self.tracker.snapshot()
+    }
+
+    /// Takes the node back to where a snapshot saw it, so that its predictions are good at once.
+    ///
+    /// # Errors
+    /// [`Refusal::Coordinate`] when a field is not finite or out of its range; nothing has changed.
+    pub fn restore_coordinate(&mut self, snapshot: &coordinate::Snapshot) -> Result<(), Refusal> {
+        self.tracker.restore(snapshot)?;
+        self.effects.change(OWN_SLOT);
+        Ok(())
+    }
+
     /// How much the node distrusts its own view, 0 (not at all) to 8. (Lifeguard: local health.)
     pub fn health_score(&self) -> u8 {
         self.membership.health_score()
@@ -439,6 +511,7 @@ impl Engine {
     fn settle(&mut self) {
         let (membership, mut context) = self.split();
         membership.settle(&mut context);
+        self.settle_federation();
         self.settle_jobs();
     }
 

@@ -1,8 +1,10 @@
 //! What a caller can do wrong. A peer's bad bytes are never an error here: they are counted in
 //! [`stats`](crate::stats) and dropped.
 
+use crate::federation::NameLeaderError;
 use crate::jobs::JobError;
 use crate::node::{Address, Role};
+use crate::routing::RouteError;
 
 /// A setting that the engine cannot run with. Nothing was started.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -85,6 +87,12 @@ pub enum CommandError {
     /// The job cannot be tracked.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The leader cannot be named.
+    #[error(transparent)]
+    NameLeader(#[from] NameLeaderError),
+    /// The candidates cannot be ranked.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// The new key ring is not usable.
     #[error("the key ring is not usable: {0}")]
     KeyRing(#[from] ConfigError),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::federation::FederationEvent;
 use crate::id::JobId;
 use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
@@ -60,6 +61,8 @@ pub enum Event {
     Foreign(ForeignMessage),
     /// A job timed out, got stuck or changed hands.
     Job(JobEvent),
+    /// A leader was elected or lost, or a gate hears a datacenter again or no more.
+    Federation(FederationEvent),
     /// Peers said that this node failed, and it told them otherwise.
     Refuted {
         /// The incarnation that refutes.

@@ -14,9 +14,15 @@ pub mod id;
 pub mod io;
 pub mod jobs;
 mod membership;
+pub mod metrics;
 pub mod node;
+#[cfg(feature = "planted-faults")]
+pub mod planted;
+#[cfg(not(feature = "planted-faults"))]
+mod planted;
 pub mod random;
 pub mod routing;
+mod slots;
 pub mod stats;
 #[cfg(test)]
 mod testing;

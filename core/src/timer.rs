@@ -10,6 +10,8 @@
 //! higher level its timers move down; when it enters a slot of level 0 they are due. Deadlines are
 //! rounded up: a timer never fires early, and at most one tick late.
 
+use crate::planted::{PlantedFault, is_planted};
+use crate::slots;
 use crate::time::Instant;
 
 const TICK_NANOS: u64 = 1_000_000;
@@ -57,9 +59,7 @@ impl TimerWheel {
     pub fn set(&mut self, timer: u32, deadline: Instant) {
         self.clear(timer);
         let index = timer as usize;
-        if index >= self.links.len() {
-            self.links.resize(index + 1, IDLE);
-        }
+        slots::reach(&mut self.links, timer, IDLE);
         self.links[index].deadline = deadline.as_nanos().div_ceil(TICK_NANOS);
         self.place(timer);
     }
@@ -124,9 +124,10 @@ impl TimerWheel {
         while self.heads[slot] != NONE {
             let timer = self.heads[slot];
             self.unlink(timer);
+            let is_due = self.links[timer as usize].deadline <= self.elapsed;
             if is_lowest {
                 self.append(timer, DUE);
-            } else {
+            } else if !(is_due && is_planted(PlantedFault::LostTimer)) {
                 self.place(timer);
             }
         }

@@ -26,7 +26,7 @@ use crate::jobs::values::{
     JobSnapshot, WorkflowCounts, datacenter_targets, extension_object, extension_request, job_start,
 };
 use crate::names::Name;
-use crate::stats::{open_metrics, stats_dict};
+use crate::stats::stats_dict;
 use crate::values::{Coordinate, Member, Rtt};
 
 /// How long a waiting call goes without a look at signals and at a request to close.
@@ -333,7 +333,9 @@ impl Node {
 
     fn metrics(&self) -> PyResult<String> {
         let node = self.running()?;
-        Ok(open_metrics(&node.stats(), &node.members()))
+        let mut text = String::new();
+        node.write_metrics(&mut text);
+        Ok(text)
     }
 
     fn unix_ms(&self, at_ns: Whole) -> PyResult<u64> {
@@ -430,6 +432,16 @@ impl Node {
         let node = self.running()?;
         let given_up = py.detach(|| node.leader_changed(job.0, LeaderChange::Lost));
         Ok(given_up.map_err(Failure::from)?)
+    }
+
+    fn gate_changed(&self, py: Python<'_>, old: AddressText, new: AddressText) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.gate_changed(old.0, new.0)).map_err(Failure::from)?)
+    }
+
+    fn gate_job_released(&self, py: Python<'_>, job: JobArgument) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.gate_job_released(job.0)).map_err(Failure::from)?)
     }
 
     fn job_snapshot(&self, py: Python<'_>, job: JobArgument) -> PyResult<Option<JobSnapshot>> {

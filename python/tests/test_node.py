@@ -321,7 +321,9 @@ async def test_counters_and_metrics() -> None:
         assert re.search(rf"^# TYPE shoal_{name} counter$", text, re.MULTILINE)
         assert re.search(rf"^shoal_{name}_total \d+$", text, re.MULTILINE)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r'[a-z_]+(\{[a-z]+="[a-z]+"\})? [0-9.e-]+', line) for line in lines)
+    label = r'[a-z]+="[a-z0-9.+Inf]+"'
+    sample = re.compile(rf"[a-z_]+(\{{{label}(,{label})*\}})? [0-9.e-]+")
+    assert all(sample.fullmatch(line) for line in lines)
 
 
 async def test_event_times_are_on_the_monotonic_clock() -> None:

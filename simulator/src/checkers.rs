@@ -1,4 +1,5 @@
-//! What must always be true: one function per rule, and the ledger that remembers what was true before.
+//! What must always be true: one function per rule, and the ledger that remembers what was true
+//! before.
 //!
 //! Rules about a single input are checked as it is handled. The [`Ledger`] follows what every node
 //! says about every other and compares it with what really happened; it is told of each step. Rules
@@ -25,6 +26,9 @@ const LOG_SLACK: f64 = 0.94;
 /// How much a far and uncertain peer and the worst local health can lengthen a suspicion (AD-35):
 /// 10 x 1.15 x 9, of which the base-2 logarithm where the engine takes base 10 gives a factor of 3.
 const SUSPICION_STRETCH: f64 = 35.0;
+/// How much a far and uncertain manager and the worst local health can lengthen the time after which
+/// hearsay is forgotten (AD-35): 10 x 1.5 x 5.
+const CONFIRMATION_STRETCH: u32 = 75;
 /// How much longer recovery may take from what an insider did.
 const FORGERY_RECOVERY: Duration = Duration::from_secs(900);
 
@@ -60,15 +64,16 @@ fn require(holds: bool, name: &'static str, detail: impl FnOnce() -> String) -> 
     if holds { Ok(()) } else { Err(Rule { name, detail: detail() }) }
 }
 
-/// After a timeout was handled and everything drained, the next one lies ahead; else a driver would spin.
+/// After a timeout was handled and everything drained, the next one lies ahead; else a driver would
+/// spin.
 pub fn deadline_lies_ahead(deadline: Option<Instant>, now: Instant) -> Result<(), Rule> {
     require(deadline.is_none_or(|deadline| deadline > now), "the next deadline lies ahead", || {
         format!("{deadline:?} at {now:?}")
     })
 }
 
-/// A datagram has a legal size and somebody else to go to, and a drain comes to an end. `count` is how
-/// many the drain has brought so far.
+/// A datagram has a legal size and somebody else to go to, and a drain comes to an end. `count` is
+/// how many the drain has brought so far.
 pub fn transmit_is_sane(engine: &Engine, transmit: &Transmit, count: u32) -> Result<(), Rule> {
     let size_is_legal = (OVERHEAD..=DATAGRAM_SIZE_MAX).contains(&transmit.size);
     require(size_is_legal, "a datagram keeps within the limit", || format!("{transmit:?}"))?;
@@ -190,6 +195,8 @@ struct Truth {
     /// The latest of the run that is under way.
     own: Version,
     has_left: bool,
+    /// The latest run that anybody has had a two-way exchange with.
+    confirmed: Generation,
     /// The latest that anybody has declared dead.
     died: Option<Version>,
 }
@@ -288,6 +295,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// A host gave its node a command, which may tell others of a new incarnation at once.
+    pub fn note_command(&mut self, simulation: &Simulation) {
+        for (node, truth) in self.truths.iter_mut().enumerate() {
+            let engine = simulation.engine(node as u32);
+            let own = engine.and_then(|engine| engine.member_at(0, Instant::ZERO));
+            truth.told =
+                own.map_or(truth.told, |own| truth.told.max((own.generation, own.incarnation)));
+        }
+    }
+
     fn note_active_count(&mut self, node: u32, count: u32) {
         let before = std::mem::replace(&mut self.active_counts[node as usize], count);
         if count < before {
@@ -325,6 +342,7 @@ impl Ledger {
         {
             nobody_speaks_for_another(truth.told, version)?;
         }
+        self.check_hearsay(simulation, node, event)?;
         self.suspicions += u64::from(event.state == MemberState::Suspect);
         // Other events of this step may have come before or after, so the smaller count is safe.
         let active_count = self.active_counts[node as usize].min(active_count(engine));
@@ -334,6 +352,27 @@ impl Ledger {
         let view = View { state: event.state, version, since: event.at, active_count };
         self.views[node as usize].insert(event.address, view);
         Ok(())
+    }
+
+    /// A node learns of a run from its own datagrams or from somebody who has answered it: what
+    /// nobody has heard is not passed on, or it would be for ever.
+    fn check_hearsay(
+        &mut self,
+        simulation: &Simulation,
+        node: u32,
+        event: &MemberEvent,
+    ) -> Result<(), Rule> {
+        let subject = host_at(event.address);
+        let Some(truth) = self.truths.get_mut(subject as usize) else { return Ok(()) };
+        if event.state == MemberState::Alive {
+            truth.confirmed = truth.confirmed.max(event.generation);
+        }
+        let is_founded = event.state != MemberState::Unconfirmed
+            || event.generation <= truth.confirmed
+            || simulation.sources().contains(&subject);
+        require(is_founded || self.leniency.forgery, "hearsay is not passed on", || {
+            format!("{node} knows {event:?} from nobody who had heard it")
+        })
     }
 
     fn check_death(
@@ -367,7 +406,9 @@ impl Ledger {
     /// A broadcast is heard once. Those of the simulation are all different.
     fn check_broadcast(&mut self, node: u32, source: Address, bytes: &Bytes) -> Result<(), Rule> {
         let is_new = self.broadcasts[node as usize].insert((source, bytes.clone()));
-        require(is_new, "a broadcast is heard once", || format!("from {source}: {bytes:?}"))
+        require(is_new, "a broadcast is heard once", || {
+            format!("{} bytes from {source}", bytes.len())
+        })
     }
 
     /// A node that has said goodbye says nothing more.
@@ -440,8 +481,8 @@ fn active_count(engine: &Engine) -> u32 {
     members.filter(|member| member.state.is_active()).count() as u32
 }
 
-/// Whether every running node sees the cluster as it is: all that run are alive, in the run that they
-/// are, and nobody else is.
+/// Whether every running node sees the cluster as it is: all that run are alive, in the run that
+/// they are, and nobody else is.
 ///
 /// # Errors
 /// The first pair of which this is not so.
@@ -464,7 +505,7 @@ pub fn converged(simulation: &Simulation, leniency: Leniency) -> Result<(), Rule
                     };
                     seen.as_ref().is_some_and(is_current)
                 }
-                None => seen.as_ref().is_none_or(|seen| !seen.state.is_active()),
+                None => seen.as_ref().is_none_or(is_over),
             };
             require(agrees, "views agree with the truth once the network is well", || {
                 let is_up = simulation.member(subject).is_some();
@@ -476,10 +517,15 @@ pub fn converged(simulation: &Simulation, leniency: Leniency) -> Result<(), Rule
     Ok(())
 }
 
+/// Whether nothing is expected of a member any more. One that is only known from hearsay must not
+/// live on in the tables of nodes that tell each other of it.
+fn is_over(member: &Member) -> bool {
+    matches!(member.state, MemberState::Dead | MemberState::Left)
+}
+
 /// Members that an insider invented are found out in the end.
 fn nobody_is_invented(engine: &Engine, host_count: u32, now: Instant) -> Result<(), Rule> {
-    let is_invented =
-        |member: &Member| member.state.is_active() && host_at(member.address) >= host_count;
+    let is_invented = |member: &Member| host_at(member.address) >= host_count && !is_over(member);
     let invented = engine.members(now).find(is_invented);
     require(invented.is_none(), "nobody believes in a member that was invented", || {
         format!("{} believes in {invented:?}", engine.config().advertise)
@@ -495,7 +541,7 @@ pub fn recovery_limit(config: &Config, host_count: u32, leniency: Leniency) -> D
     let suspicion = config.probe_interval().mul_f64(periods * SUSPICION_STRETCH);
     let longest = config.confirmation_timeout_ms.iter().max().copied().unwrap_or(0);
     let forgery = if leniency.forgery { FORGERY_RECOVERY } else { Duration::ZERO };
-    rounds + suspicion + Duration::from_millis(2 * longest) + forgery
+    rounds + suspicion + Duration::from_millis(longest) * CONFIRMATION_STRETCH + forgery
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A node's own clock: it starts anywhere and runs a little fast or slow.
 //!
-//! The simulation knows the true time, an engine only its clock. Conversions are exact in integers, so
-//! that a deadline on the node's clock falls on one definite true instant.
+//! The simulation knows the true time, an engine only its clock. Conversions are exact in integers,
+//! so that a deadline on the node's clock falls on one definite true instant.
 
 use shoal_core::Instant;
 
@@ -20,7 +20,8 @@ impl Clock {
     /// A clock that shows the true time.
     pub const TRUE: Clock = Clock { origin_ns: 0, drift_ppm: 0 };
 
-    /// A clock that shows `origin_ns` at the true time zero and runs `drift_ppm` millionths too fast.
+    /// A clock that shows `origin_ns` at the true time zero and runs `drift_ppm` millionths too
+    /// fast.
     ///
     /// # Panics
     /// When it would run backwards or at more than twice the true rate.

@@ -1,14 +1,15 @@
 //! A cluster that forms, loses some of its nodes, and is timed: `shoal simulate` without more.
 //!
-//! Nodes join through three seeds within the first second. When every node has confirmed every other,
-//! `crashes` of them crash at random times, none of them a seed as long as there are others, and it is
-//! noted who declares what dead, and when.
+//! Nodes join through three seeds within the first second. When every node has confirmed every
+//! other, `crashes` of them crash at random times, none of them a seed as long as there are others,
+//! and it is noted who declares what dead, and when.
 
 use shoal_core::random::Random;
 use shoal_core::{Config, ConfigError, Duration, Event, Generation, Instant, MemberState, Secret};
 
 use crate::clock::Clock;
 use crate::host::{address_of, host_at};
+use crate::mesh::Mesh;
 use crate::network::{Delay, NetworkOptions};
 use crate::report::{Percentiles, Report, hash_text};
 use crate::simulation::Simulation;
@@ -19,6 +20,12 @@ const SEED_COUNT: u32 = 3;
 const START_SPREAD: Duration = Duration::from_secs(1);
 /// A crash leaves at least this much time for its detection.
 const DETECTION_ROOM: Duration = Duration::from_secs(20);
+/// Nodes up to which everybody knows everybody: about a kilobyte for each pair.
+pub const MESH_NODES_MAX: u32 = 2_048;
+/// Members that a node of a larger cluster knows, itself included,
+const VIEW_CAPACITY: u32 = 512;
+/// and of how many it keeps the keys.
+const VIEW_SESSIONS: u32 = 128;
 /// How often it is asked whether the cluster has formed.
 const FORMATION_STEP: Duration = Duration::from_millis(50);
 
@@ -27,8 +34,8 @@ const FORMATION_STEP: Duration = Duration::from_millis(50);
 pub struct SimulationOptions {
     /// How many nodes; 2 to 65,536.
     pub nodes: u32,
-    /// How long the cluster runs, in virtual seconds. A run is longer when its cluster forms so late that
-    /// crashes could not be detected.
+    /// How long the cluster runs, in virtual seconds. A run is longer when its cluster forms so
+    /// late that crashes could not be detected.
     pub seconds: u64,
     /// What decides everything.
     pub seed: u64,
@@ -57,12 +64,17 @@ impl SimulationOptions {
     }
 }
 
-/// The configuration of a node in a simulated cluster of so many.
+/// The configuration of a node in a simulated cluster of so many. In one beyond [`MESH_NODES_MAX`]
+/// nobody knows everybody: each node keeps its table and its sessions small, so that memory grows with
+/// the nodes and not with their square.
 pub fn default_config(nodes: u32) -> Config {
     let secret = Secret::new([7; 32]).expect("32 bytes are a secret");
     let mut config = Config::new(address_of(0), secret);
     config.generation = Generation(1);
-    config.member_capacity = config.member_capacity.max(nodes + 1);
+    if nodes > MESH_NODES_MAX {
+        config.member_capacity = VIEW_CAPACITY;
+        config.session_capacity = VIEW_SESSIONS;
+    }
     config
 }
 
@@ -115,41 +127,16 @@ impl SimulationOptions {
 struct Crash {
     victim: u32,
     at: Instant,
+    /// Who knew it as active.
+    witnesses: Vec<u32>,
     noticed: Vec<Option<Instant>>,
-}
-
-/// Which of all nodes each node has confirmed, as bits.
-#[derive(Debug)]
-struct Mesh {
-    bits: Vec<u64>,
-    words: usize,
-    count: u64,
-}
-
-impl Mesh {
-    fn new(nodes: u32) -> Mesh {
-        let words = nodes.div_ceil(u64::BITS) as usize;
-        Mesh { bits: vec![0; words * nodes as usize], words, count: 0 }
-    }
-
-    fn note(&mut self, observer: u32, subject: u32, is_active: bool) {
-        let word = observer as usize * self.words + (subject / u64::BITS) as usize;
-        let bit = 1 << (subject % u64::BITS);
-        let was_active = self.bits[word] & bit != 0;
-        if is_active && !was_active {
-            self.bits[word] |= bit;
-            self.count += 1;
-        } else if !is_active && was_active {
-            self.bits[word] &= !bit;
-            self.count -= 1;
-        }
-    }
 }
 
 /// A run under way.
 #[derive(Debug)]
 struct Run {
     simulation: Simulation,
+    /// Who holds whom for a member that takes part.
     mesh: Mesh,
     crashes: Vec<Crash>,
     false_positives: u64,
@@ -199,10 +186,9 @@ impl Run {
     }
 
     /// Runs until everybody has confirmed everybody, or until `end`.
-    fn form(&mut self, nodes: u32, end: Instant) -> Option<Instant> {
-        let pairs = u64::from(nodes) * (u64::from(nodes) - 1);
+    fn form(&mut self, end: Instant) -> Option<Instant> {
         while self.simulation.now() < end {
-            if self.mesh.count == pairs {
+            if self.mesh.is_whole() {
                 return Some(self.simulation.now());
             }
             self.run_until(end.min(self.simulation.now() + FORMATION_STEP));
@@ -212,23 +198,24 @@ impl Run {
 
     fn crash(&mut self, victim: u32) {
         self.simulation.crash(victim);
-        let noticed = vec![None; self.simulation.host_count() as usize];
-        self.crashes.push(Crash { victim, at: self.simulation.now(), noticed });
+        let nodes = 0..self.simulation.host_count();
+        let witnesses = nodes.clone().filter(|&node| self.believes_in(node, victim)).collect();
+        let noticed = vec![None; nodes.len()];
+        self.crashes.push(Crash { victim, at: self.simulation.now(), witnesses, noticed });
+    }
+
+    /// Whether a running node holds another for active.
+    fn believes_in(&self, observer: u32, subject: u32) -> bool {
+        let now = self.simulation.local_time(observer);
+        let engine = self.simulation.engine(observer);
+        let member = engine.and_then(|engine| engine.member(address_of(subject), now));
+        member.is_some_and(|member| member.state.is_active())
     }
 
     /// Crashed nodes that some running node does not hold for dead.
     fn undetected(&self) -> u64 {
-        let running = || {
-            let nodes = 0..self.simulation.host_count();
-            nodes.filter_map(|node| Some((node, self.simulation.engine(node)?)))
-        };
-        let is_missed = |crash: &&Crash| {
-            running().any(|(node, engine)| {
-                let member =
-                    engine.member(address_of(crash.victim), self.simulation.local_time(node));
-                member.is_some_and(|member| member.state.is_active())
-            })
-        };
+        let nodes = 0..self.simulation.host_count();
+        let is_missed = |crash: &&Crash| nodes.clone().any(|n| self.believes_in(n, crash.victim));
         self.crashes.iter().filter(is_missed).count() as u64
     }
 
@@ -237,11 +224,11 @@ impl Run {
         let mut all = Vec::new();
         for crash in &self.crashes {
             first.extend(crash.noticed.iter().flatten().min().map(|&at| at - crash.at));
-            let running =
-                (0..self.simulation.host_count()).filter(|&node| self.simulation.is_up(node));
+            let running = crash.witnesses.iter().filter(|&&node| self.simulation.is_up(node));
             let last = running
-                .map(|node| crash.noticed[node as usize])
+                .map(|&node| crash.noticed[node as usize])
                 .try_fold(Instant::ZERO, |last, noticed| noticed.map(|at| last.max(at)));
+            let last = last.filter(|_| !crash.witnesses.is_empty());
             all.extend(last.map(|at| at - crash.at));
         }
         (first, all)
@@ -279,7 +266,7 @@ pub fn run(options: &SimulationOptions) -> Result<Report, SimulationError> {
     let mut random = Random::new(options.seed);
     let mut run = Run::start(options, &mut random)?;
     let asked = Instant::ZERO + Duration::from_secs(options.seconds);
-    let formed = run.form(options.nodes, asked);
+    let formed = run.form(asked);
     let begun = formed.unwrap_or(run.simulation.now());
     let end = if options.crashes > 0 { asked.max(begun + DETECTION_ROOM) } else { asked };
     for (at, victim) in plan_crashes(options, begun, end, &mut random) {

@@ -1,7 +1,7 @@
 //! What goes wrong and when: an agenda of faults and of their ends, drawn from the seed.
 //!
-//! Each kind of fault that a run has happens again and again, at random intervals around its mean. Most end
-//! by themselves after a random time. [`Faults::heal`] ends everything, so that the
+//! Each kind of fault that a run has happens again and again, at random intervals around its mean.
+//! Most end by themselves after a random time. [`Faults::heal`] ends everything, so that the
 //! cluster can show that it recovers.
 
 use std::collections::BTreeMap;

@@ -1,10 +1,11 @@
-//! One simulated machine: an engine, its clock, its socket's receive buffer, and what is wrong with it.
+//! One simulated machine: an engine, its clock, its socket's receive buffer, and what is wrong with
+//! it.
 //!
-//! A healthy host acts on a datagram the moment it arrives. One that is stopped (SIGSTOP, a long garbage
-//! collection) acts on nothing; datagrams pile up in its socket, and when it continues it reads them with
-//! their times of arrival, up to 256 before its timers get their turn, as the driver of a running node does. One
-//! that is blocked does not send or read, but its timers run: that is Lifeguard's anomaly. A slow
-//! one needs time for every input.
+//! A healthy host acts on a datagram the moment it arrives. One that is stopped (SIGSTOP, a long
+//! garbage collection) acts on nothing; datagrams pile up in its socket, and when it continues it
+//! reads them with their times of arrival, up to 256 before its timers get their turn, as the
+//! driver of a running node does. One that is blocked does not send or read, but its timers run:
+//! that is Lifeguard's anomaly. A slow one needs time for every input.
 
 use std::collections::VecDeque;
 
@@ -12,8 +13,8 @@ use shoal_core::{Address, Config, ConfigError, Duration, Engine, Instant};
 
 use crate::clock::Clock;
 
-/// Bytes that a socket holds for a process that does not read: what Linux grants by default for what
-/// a node asks for (twice `net.core.rmem_max`).
+/// Bytes that a socket holds for a process that does not read: what Linux grants by default for
+/// what a node asks for (twice `net.core.rmem_max`).
 pub const SOCKET_BUFFER_SIZE: usize = 425_984;
 /// What the kernel accounts for a datagram besides its bytes.
 const DATAGRAM_BOOKKEEPING: usize = 576;

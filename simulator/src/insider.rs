@@ -1,9 +1,10 @@
 //! A hostile insider: it holds the secret, so what it invents is sealed correctly.
 //!
-//! It speaks in the name of others, spreads failures and departures that never happened, invents members, leaps
-//! ahead with incarnations and generations, and lies about coordinates. Its datagrams follow the format;
-//! what must stop it is the engine's judgement. It does not use generations or incarnations at the
-//! very end of their range: against a cluster member that burns those only rotating the secret helps.
+//! It speaks in the name of others, spreads failures and departures that never happened, invents
+//! members, leaps ahead with incarnations and generations, and lies about coordinates. Its
+//! datagrams follow the format; what must stop it is the engine's judgement. It does not use
+//! generations or incarnations at the very end of their range: against a cluster member that burns
+//! those only rotating the secret helps.
 
 use shoal_core::config::{DATAGRAM_SIZE_MAX, Secret};
 use shoal_core::coordinate::DIMENSIONS;

@@ -1,10 +1,10 @@
 //! The future, in order: what will happen in the simulation and when.
 //!
 //! A radix heap (Ahuja, Mehlhorn, Orlin and Tarjan, 1990). Time never runs backwards, so an entry
-//! belongs into the bucket of the highest bit in which its time differs from the present, and moves down
-//! at most once per bit. Entries of the same instant stay together and come out in the order they
-//! went in, which is what makes a run repeatable. Buckets are kept when they empty, so a warm queue
-//! does not allocate.
+//! belongs into the bucket of the highest bit in which its time differs from the present, and moves
+//! down at most once per bit. Entries of the same instant stay together and come out in the order
+//! they went in, which is what makes a run repeatable. Buckets are kept when they empty, so a warm
+//! queue does not allocate.
 
 use shoal_core::Instant;
 

@@ -1,9 +1,9 @@
 //! Real engines on a virtual clock and a virtual network, one event at a time.
 //!
-//! [`Simulation::step`] takes the next thing that happens: a datagram arrives, or a host's deadline comes.
-//! The host acts as the driver of a running node would (one input, then drain, then wait), and what
-//! it sends is handed to the [`Network`]. There are no threads and no system time: the seed and the calls
-//! made decide everything, and [`Simulation::trace_hash`] tells two runs apart.
+//! [`Simulation::step`] takes the next thing that happens: a datagram arrives, or a host's deadline
+//! comes. The host acts as the driver of a running node would (one input, then drain, then wait),
+//! and what it sends is handed to the [`Network`]. There are no threads and no system time: the
+//! seed and the calls made decide everything, and [`Simulation::trace_hash`] tells two runs apart.
 
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::random::Random;
@@ -84,6 +84,8 @@ pub struct Simulation {
     archive: Vec<Archived>,
     scratch: Box<[u8]>,
     observations: Vec<Observation>,
+    /// Whose datagrams were read in the last step.
+    sources: Vec<u32>,
     violation: Option<Violation>,
     sent: u64,
     delivered: u64,
@@ -105,6 +107,7 @@ impl Simulation {
             archive: Vec::new(),
             scratch: vec![0; DATAGRAM_SIZE_MAX].into(),
             observations: Vec::new(),
+            sources: Vec::new(),
             violation: None,
             sent: 0,
             delivered: 0,
@@ -119,7 +122,8 @@ impl Simulation {
         self.hosts.len() as u32 - 1
     }
 
-    /// Starts a node on a machine, in place of what ran there. The address in `config` is filled in.
+    /// Starts a node on a machine, in place of what ran there. The address in `config` is filled
+    /// in.
     ///
     /// # Errors
     /// When the engine refuses the configuration; nothing runs then.
@@ -178,6 +182,7 @@ impl Simulation {
     /// Keeps a node from sending and reading, while its timers run. (Lifeguard, section V: each
     /// anomalous agent blocks immediately before sending and after receiving any protocol message.)
     pub fn block(&mut self, host: u32) {
+        self.command(host, Engine::hold);
         self.host_mut(host).is_blocked = true;
     }
 
@@ -191,7 +196,7 @@ impl Simulation {
             self.datagrams.places[datagram as usize].bytes = bytes;
             self.release(datagram);
         }
-        self.schedule(host);
+        self.command(host, Engine::release);
     }
 
     /// Makes every input of a node take so long.
@@ -206,10 +211,11 @@ impl Simulation {
         self.queue.push(self.now, Happening::Arrival { target, datagram });
     }
 
-    /// Lets the next thing happen and returns the node that acted, or lets time pass until `end` and
-    /// returns `None`. Things that concern no running node pass unseen.
+    /// Lets the next thing happen and returns the node that acted, or lets time pass until `end`
+    /// and returns `None`. Things that concern no running node pass unseen.
     pub fn step(&mut self, end: Instant) -> Option<u32> {
         self.observations.clear();
+        self.sources.clear();
         while self.violation.is_none() {
             let Some((at, happening)) = self.queue.pop_until(end) else {
                 self.now = self.now.max(end);
@@ -269,8 +275,8 @@ impl Simulation {
         self.hosts[host as usize].clock.local(self.now)
     }
 
-    /// When its last step began in the eyes of a machine's engine: before what its clock shows when a
-    /// datagram had waited in the socket.
+    /// When its last step began in the eyes of a machine's engine: before what its clock shows when
+    /// a datagram had waited in the socket.
     pub fn engine_time(&self, host: u32) -> Instant {
         let host = &self.hosts[host as usize];
         host.step_time.unwrap_or(host.engine_time)
@@ -290,6 +296,11 @@ impl Simulation {
     /// What nodes told their hosts in the last step.
     pub fn observations(&self) -> &[Observation] {
         &self.observations
+    }
+
+    /// Whose datagrams the node that acted has read in the last step.
+    pub fn sources(&self) -> &[u32] {
+        &self.sources
     }
 
     /// The first broken rule. A simulation stands still once there is one.
@@ -398,6 +409,7 @@ impl Simulation {
         let engine = host.engine.as_mut().expect("only running nodes read");
         engine.handle_datagram(local, datagram.source, &mut datagram.bytes);
         host.note_input(local);
+        self.sources.push(host_at(datagram.source));
         self.delivered += 1;
         self.datagrams.free.push(received.datagram);
         self.drain(target);

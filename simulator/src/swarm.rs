@@ -1,10 +1,10 @@
 //! Swarm testing: a cluster in which everything is drawn from the seed, and everything is checked.
 //!
 //! Each run draws its size, its settings, its network and the kinds of faults it has, leaving out
-//! most (Groce, Zhang, Eide, Chen and Regehr, ISSTA 2012: runs that lack features find more than runs that have
-//! all). In the first phase faults happen, and the rules of [`checkers`] hold at every
-//! step. Then everything heals but the nodes that are gone, and the views of all nodes must come to agree
-//! with the truth within a bound and stay so.
+//! most (Groce, Zhang, Eide, Chen and Regehr, ISSTA 2012: runs that lack features find more than
+//! runs that have all). In the first phase faults happen, and the rules of
+//! [`checkers`] hold at every step. Then everything heals but the nodes that are
+//! gone, and the views of all nodes must come to agree with the truth within a bound and stay so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use shoal_core::random::Random;
 use shoal_core::{Config, Duration, Event, Generation, Instant, MemberEvent, MemberState, Role};
 
-use crate::checkers::{self, Ledger, Leniency};
+use crate::checkers::{self, Ledger, Leniency, Rule};
 use crate::clock::Clock;
 use crate::detection::default_config;
 use crate::faults::{FaultKind, FaultRates, Faults, Memory, Order};
@@ -28,6 +28,9 @@ const CONVERGENCE_STEP: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(20);
 /// and for this many probe intervals, which bring the worst local health back to perfect.
 const REST_PROBES: u32 = 60;
+/// A probe that a sick node began before everything healed may take so long to end,
+/// because both of its waits are stretched up to their ceiling.
+const LONGEST_PROBE: Duration = Duration::from_secs(60);
 /// Generations begin here, so that earlier ones exist.
 const FIRST_GENERATION: u64 = 1_000;
 
@@ -176,7 +179,8 @@ fn draw_config(draw: &mut Draw, nodes: u32, is_gentle: bool) -> Config {
     let mut config = default_config(nodes);
     let millis = |draw: &mut Draw, min, max| u64::from(draw.between(min, max));
     config.sync_interval_ms = millis(draw, 1_000, 10_000);
-    config.dead_retention_ms = millis(draw, 5_000, 120_000);
+    // The last is so long that nothing is repaired by forgetting.
+    config.dead_retention_ms = draw.one_of(&[5_000, 20_000, 120_000, 3_600_000]);
     config.confirmation_timeout_ms = [(); 3].map(|()| millis(draw, 3_000, 15_000));
     config.confirmation_interval_ms = millis(draw, 300, 3_000);
     config.session_capacity = draw.one_of(&[8, 64, 4_096]);
@@ -352,9 +356,12 @@ impl<'a> Swarm<'a> {
         while let Some(at) = self.faults.next_at().filter(|&at| at < end) {
             self.run_until(at.max(self.simulation.now()))?;
             self.tell(|swarm| swarm.faults.next_text());
-            if let Some(Order::Restart(node, memory)) = self.faults.act(&mut self.simulation) {
+            let order = self.faults.act(&mut self.simulation);
+            self.ledger.note_command(&self.simulation);
+            if let Some(Order::Restart(node, memory)) = order {
                 self.restart(node, memory)?;
             }
+            self.audit()?;
         }
         self.run_until(end)
     }
@@ -400,15 +407,20 @@ impl<'a> Swarm<'a> {
             self.run_until(agreed + rest.max(REST))?;
             let is_changed = self.ledger.suspicions() + self.ledger.deaths() > changes;
             if !is_changed && checkers::converged(&self.simulation, self.options.leniency).is_ok() {
-                (0..self.options.nodes).try_for_each(|node| self.check_rest(node))?;
-                let audited = self.ledger.audit(&self.simulation);
-                audited.map_err(|rule| format!("at rest: {}: {}", rule.name, rule.detail))?;
+                self.calm_down()?;
                 return Ok((agreed - start, limit));
             }
             if agreed > start + limit {
                 return Err("long after healing somebody is still suspected".to_owned());
             }
         }
+    }
+
+    /// Compares all records with what was told of them.
+    fn audit(&self) -> Result<(), String> {
+        let audited = self.ledger.audit(&self.simulation);
+        let seconds = self.simulation.now().as_nanos() as f64 / 1e9;
+        audited.map_err(|Rule { name, detail }| format!("at {seconds:.6} s: {name}: {detail}"))
     }
 
     /// Waits until views agree and says when they did.
@@ -418,8 +430,21 @@ impl<'a> Swarm<'a> {
                 return Err(format!("long after healing: {}: {}", rule.name, rule.detail));
             }
             self.run_until(self.simulation.now() + CONVERGENCE_STEP)?;
+            self.audit()?;
         }
         Ok(self.simulation.now())
+    }
+
+    /// Waits until every node trusts itself again.
+    fn calm_down(&mut self) -> Result<(), String> {
+        let deadline = self.simulation.now() + LONGEST_PROBE;
+        while let Err(reason) = (0..self.options.nodes).try_for_each(|node| self.check_rest(node)) {
+            if self.simulation.now() > deadline {
+                return Err(reason);
+            }
+            self.run_until(self.simulation.now() + CONVERGENCE_STEP)?;
+        }
+        Ok(())
     }
 
     /// A node at rest is well.

@@ -6,7 +6,7 @@
 //! error and for the age, so that any of them alone can spoil it.
 
 use super::config::VivaldiConfig;
-use super::greater;
+use super::{Coordinate, greater};
 use crate::time::Duration;
 
 /// What is known about the round trip to a peer.
@@ -79,6 +79,22 @@ pub(super) fn predicted(config: &VivaldiConfig, prediction: &Prediction) -> Rtt 
     Rtt { ms, upper_ms, quality }
 }
 
+/// What two nodes' coordinates say about the round trip between them, to a third that knows both. It
+/// takes them as fresh, settled and honest, which the third cannot check.
+pub fn between_peers(near: &Coordinate, far: &Coordinate) -> Rtt {
+    let config = VivaldiConfig::default();
+    let prediction = Prediction {
+        seconds: near.distance(far),
+        own_error: near.error,
+        peer_error: far.error,
+        sigma_count: config.sigma_count,
+        sample_count: u64::from(config.samples_good),
+        age: Duration::ZERO,
+        is_trusted: true,
+    };
+    predicted(&config, &prediction)
+}
+
 /// How much the number of samples is worth, 0 to 1.
 pub(super) fn samples_factor(config: &VivaldiConfig, sample_count: u64) -> f64 {
     (sample_count as f64 / f64::from(config.samples_good)).min(1.0)
@@ -125,6 +141,19 @@ mod tests {
             predicted(&config, &guess).upper_ms
         };
         assert!(upper_ms(0.001) < 10.0 && upper_ms(0.150) > 150.0);
+    }
+
+    #[test]
+    fn a_third_node_sees_both_ends_errors() {
+        let at = |x: f64, error| {
+            let mut vector = [0.0; super::super::DIMENSIONS];
+            vector[0] = x;
+            Coordinate { vector, height: 0.001, adjustment: 0.0, error }
+        };
+        let rtt = between_peers(&at(0.0, 0.1), &at(0.048, 0.2));
+        assert!((rtt.ms - 50.0).abs() < 1e-9);
+        assert!((rtt.upper_ms - (50.0 + 2.0 * 50.0 * 0.3)).abs() < 1e-9);
+        assert!(rtt.quality > 0.0 && rtt.quality <= PREDICTED_QUALITY_MAX);
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! Coordinates lie in blocks of eight, one row per dimension, so that predictions to all peers
 //! sweep through memory; the rest lies in one record per slot. A slot costs 84 bytes. Coordinates
 //! are kept as `f32`, which is exact to 0.03 us for peers up to half a second from the origin. The
-//! table grows with the slots in use, by an eighth at a time, up to its capacity.
+//! table grows with the slots in use, up to its capacity.
 
 use super::filter::RoundTripFilter;
 use super::guard::Distrust;
 use super::lanes::{Block, LANE_COUNT, Origin, Peer, Width};
 use super::springs;
 use super::{Coordinate, DIMENSIONS, EUCLIDEAN_SHARE_MIN, PREDICTION_SECONDS_MIN, greater, length};
+use crate::slots;
 use crate::time::{Duration, Instant};
 
 /// A point in time in units of 2^24 ns, about 17 ms. Ages are exact to one unit and right up to one
@@ -173,11 +174,10 @@ impl Table {
     /// # Panics
     /// When the slot is not below the capacity.
     pub(super) fn record_mut(&mut self, slot: u32) -> &mut Record {
-        let index = slot as usize;
-        if index >= self.records.len() {
-            self.grow(index + 1);
-        }
-        &mut self.records[index]
+        assert!((slot as usize) < self.capacity, "a slot lies below the capacity");
+        slots::reach(&mut self.records, slot, Record::EMPTY);
+        slots::reach(&mut self.blocks, slot / LANE_COUNT as u32, Block::EMPTY);
+        &mut self.records[slot as usize]
     }
 
     /// Remembers where a peer is; `peer` is the same coordinate as `coordinate`.
@@ -204,18 +204,6 @@ impl Table {
 
     fn locate(&self, slot: u32) -> (&Block, usize) {
         (&self.blocks[slot as usize / LANE_COUNT], slot as usize % LANE_COUNT)
-    }
-
-    #[cold]
-    fn grow(&mut self, count: usize) {
-        assert!(count <= self.capacity, "a slot lies below the capacity");
-        if count > self.records.capacity() {
-            let ahead = (count + count / 8 + 64).min(self.capacity);
-            self.records.reserve_exact(ahead - self.records.len());
-            self.blocks.reserve_exact(ahead.div_ceil(LANE_COUNT) - self.blocks.len());
-        }
-        self.records.resize(count, Record::EMPTY);
-        self.blocks.resize(count.div_ceil(LANE_COUNT), Block::EMPTY);
     }
 }
 

@@ -503,6 +503,11 @@ impl Engine {
         );
         let (membership, mut context) = self.split();
         membership.handle_message(&mut context, inbound.source, &message, inbound.received_at);
+        let peer = exchange.peers.find(inbound.sender);
+        let is_foreign = peer.is_none_or(|peer| peer.generation.is_none());
+        if let Some(slot) = self.membership.table.find(inbound.sender) {
+            self.membership.table.get_mut(slot).is_foreign = is_foreign;
+        }
     }
 
     fn coordinate_of(&mut self, exchange: &mut Exchange, inbound: &Inbound) -> Option<Coordinate> {

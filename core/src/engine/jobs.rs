@@ -12,10 +12,10 @@ use crate::jobs::desk::JobDesk;
 use crate::jobs::messages::MESSAGE_SIZE_MAX;
 use crate::jobs::{
     ExtensionDenial, ExtensionGrant, ExtensionRequest, GateJobSnapshot, GateJobStart,
-    GateJobTracker, JobError, JobOutcome, JobSnapshot, JobStart, JobTracker, LeaderChange,
-    WorkflowCounts,
+    GateJobTracker, GateStats, JobError, JobOutcome, JobSnapshot, JobStart, JobStats, JobTracker,
+    LeaderChange, WorkflowCounts,
 };
-use crate::node::Role;
+use crate::node::{Address, Role};
 use crate::stats::Counter;
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX};
@@ -23,12 +23,14 @@ use crate::wire::native::{Kind, MessageWriter};
 
 impl Engine {
     /// Begins to lead a job on this manager. Returns whether it is new: starting it again changes nothing.
+    /// While this manager leads its datacenter, the job's fence is at least its term.
     ///
     /// # Errors
     /// [`CommandError::Role`] when this node is no manager, [`CommandError::Job`] when the job cannot be
     /// tracked; nothing has changed then.
     pub fn job_started(&mut self, now: Instant, start: &JobStart) -> Result<bool, CommandError> {
-        self.with_manager(now, |manager, now| manager.job_started(now, start))
+        let start = JobStart { fence: self.fence_at_start(start.fence), ..*start };
+        self.with_manager(now, |manager, now| manager.job_started(now, &start))
     }
 
     /// Notes that a job made progress, and what its workflows are doing where the host says so. Returns whether the
@@ -81,6 +83,34 @@ impl Engine {
         answer
     }
 
+    /// Lets the extensions of a worker begin anew: it finished what it was busy with, or is well again.
+    /// Returns whether it had any.
+    ///
+    /// # Errors
+    /// [`CommandError::Role`] when this node is no manager.
+    pub fn worker_recovered(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        worker: WorkerId,
+    ) -> Result<bool, CommandError> {
+        self.with_manager(now, |manager, now| Ok(manager.worker_recovered(now, job, worker)))
+    }
+
+    /// Forgets the extensions of a worker that failed or was taken off the job. What it was granted stays.
+    /// Returns whether it had any.
+    ///
+    /// # Errors
+    /// [`CommandError::Role`] when this node is no manager.
+    pub fn worker_removed(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        worker: WorkerId,
+    ) -> Result<bool, CommandError> {
+        self.with_manager(now, |manager, now| Ok(manager.worker_removed(now, job, worker)))
+    }
+
     /// Takes over the lead of a job on this manager, or gives it up. Returns whether anything changed.
     ///
     /// # Errors
@@ -93,6 +123,22 @@ impl Engine {
         change: &LeaderChange,
     ) -> Result<bool, CommandError> {
         self.with_manager(now, |manager, now| manager.leader_changed(now, job, change))
+    }
+
+    /// Lets all jobs that report to one gate report to another from now on, because the first one failed or
+    /// gave them away. The other takes over the jobs it does not know. Returns whether any job reported to
+    /// the first.
+    ///
+    /// # Errors
+    /// [`CommandError::Role`] when this node is no manager, [`CommandError::Job`] when the other gate cannot
+    /// be reached; nothing has changed then.
+    pub fn gate_changed(
+        &mut self,
+        now: Instant,
+        old: Address,
+        new: Address,
+    ) -> Result<bool, CommandError> {
+        self.with_manager(now, |manager, _| manager.gate_changed(old, new))
     }
 
     /// Begins to watch a job on this gate. Returns whether it is new; starting a known one again adds the
@@ -121,10 +167,43 @@ impl Engine {
         self.with_gate(now, |gate, now| gate.job_resumed(now, snapshot))
     }
 
+    /// Gives up a job whose datacenters report to another gate now. Call it when all their managers know of
+    /// the other gate. Returns whether it was watched here.
+    ///
+    /// # Errors
+    /// [`CommandError::Role`] when this node is no gate.
+    pub fn gate_job_released(&mut self, now: Instant, job: JobId) -> Result<bool, CommandError> {
+        self.with_gate(now, |gate, now| Ok(gate.job_released(now, job)))
+    }
+
     /// What a new leader of this job would need to go on, to be kept where it survives this manager.
     pub fn job_snapshot(&self, now: Instant, job: JobId) -> Option<JobSnapshot> {
         match &self.jobs {
             JobDesk::Manager(manager) => manager.snapshot(now, job),
+            _ => None,
+        }
+    }
+
+    /// What another gate would need to go on watching this job, `None` when it is not watched here or over.
+    pub fn gate_job_snapshot(&self, now: Instant, job: JobId) -> Option<GateJobSnapshot> {
+        match &self.jobs {
+            JobDesk::Gate(gate) => gate.snapshot(now, job),
+            _ => None,
+        }
+    }
+
+    /// What this node has counted about the jobs it leads, `None` when it is no manager.
+    pub fn job_stats(&self) -> Option<&JobStats> {
+        match &self.jobs {
+            JobDesk::Manager(manager) => Some(manager.stats()),
+            _ => None,
+        }
+    }
+
+    /// What this node has counted about the jobs it watches, `None` when it is no gate.
+    pub fn gate_job_stats(&self) -> Option<&GateStats> {
+        match &self.jobs {
+            JobDesk::Gate(gate) => Some(gate.stats()),
             _ => None,
         }
     }
@@ -168,11 +247,19 @@ impl Engine {
 
     /// Collects what the last input brought about: events, and the first message to send.
     pub(super) fn settle_jobs(&mut self) {
-        while let Some(event) = self.jobs.poll_event() {
-            self.effects.emit(Event::Job(event));
-        }
+        self.settle_job_events();
         if self.held_job_message.is_none() {
             self.held_job_message = self.jobs.poll_message(self.now);
+        }
+        self.settle_routes();
+    }
+
+    /// Queues the events of jobs behind the others, as far as there is room.
+    pub(super) fn settle_job_events(&mut self) {
+        while self.effects.has_event_room()
+            && let Some(event) = self.jobs.poll_event()
+        {
+            self.effects.emit(Event::Job(event));
         }
     }
 

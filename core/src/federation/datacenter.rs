@@ -18,6 +18,7 @@ use crate::node::{Address, DatacenterName, MemberState, Role};
 use crate::routing::{
     DatacenterCandidate, DatacenterHealth, DatacenterId, DatacenterSignals, classify,
 };
+use crate::slots;
 use crate::time::Instant;
 
 /// Members of one datacenter by role and state, as this node's membership sees them.
@@ -57,7 +58,7 @@ impl Census {
         if index >= self.residents.len() {
             // A slot that was never used is free already.
             resident?;
-            self.residents.resize(index + 1, None);
+            slots::reach(&mut self.residents, slot, None);
         }
         let previous = std::mem::replace(&mut self.residents[index], resident);
         if previous != resident {
@@ -133,7 +134,9 @@ fn candidate(
         alive_manager_count,
         worker_count,
         healthy_worker_count,
-        available_cores: told.available_cores,
+        // A leader whose host tells no cores at all tells nothing about load: only one that has some
+        // can run out of them.
+        available_cores: if told.total_cores == 0 { 1 } else { told.available_cores },
     });
     let own_health = match summary {
         Some(_) => own_health,

@@ -176,6 +176,11 @@ impl Site {
         self.reachability
     }
 
+    /// The managers to turn to.
+    pub fn contacts(&self) -> &[Address] {
+        &self.contacts
+    }
+
     /// Its leader and the term.
     pub fn leader(&self) -> Option<(Address, u64)> {
         Some((self.leader?, self.term))

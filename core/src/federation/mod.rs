@@ -352,6 +352,11 @@ impl Federation {
         Some(outgoing)
     }
 
+    /// Whom the next message is for, `None` when there is nothing to send.
+    pub fn next_target(&self) -> Option<Address> {
+        self.outbox.next_target()
+    }
+
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<FederationEvent> {
         self.outbox.next_event()
@@ -399,6 +404,12 @@ impl Federation {
                 datacenter::view(site, &counts, monitor.is_network_blamed(), rtt, now)
             },
         )
+    }
+
+    /// The managers that a gate can turn to in a datacenter, at most [`CONTACT_COUNT_MAX`] of them.
+    pub fn managers(&self, datacenter: DatacenterId) -> &[Address] {
+        let site = self.monitor.as_ref().and_then(|monitor| monitor.site(datacenter));
+        site.map_or(&[], |site| site.contacts())
     }
 
     /// Whether this gate blames its own network for the silence of datacenters.

@@ -179,6 +179,11 @@ impl Outbox {
         }
     }
 
+    /// Whom the next message is for.
+    pub fn next_target(&self) -> Option<Address> {
+        self.messages.front().map(|outgoing| outgoing.target)
+    }
+
     pub fn next_message(&mut self) -> Option<Outgoing> {
         self.messages.pop_front()
     }

@@ -21,17 +21,17 @@ use super::view::View;
 use super::wake::Mailbox;
 use super::{Backend, BackendChoice, Transport, clock, socket};
 use crate::config::{Config, Secret};
-use crate::coordinate::{Coordinate, Rtt};
+use crate::coordinate::{self, Coordinate, Refusal, Rtt};
 use crate::engine::{Engine, Member};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::id::{JobId, WorkerId};
 use crate::jobs::{
-    DatacenterTarget, ExtensionDenial, ExtensionGrant, ExtensionRequest, GateJobStart, JobOutcome,
-    JobSnapshot, JobStart, LeaderChange, WorkflowCounts,
+    DatacenterTarget, ExtensionDenial, ExtensionGrant, ExtensionRequest, GateJobSnapshot,
+    GateJobStart, JobOutcome, JobSnapshot, JobStart, LeaderChange, WorkflowCounts,
 };
 use crate::node::{Address, Generation};
-use crate::stats::Stats;
+use crate::stats::{Gauges, Stats};
 use crate::time::{Duration, Instant};
 
 /// How long a host that waits for an answer believes in a silent thread before it checks on it.
@@ -453,6 +453,30 @@ impl Node {
         self.command(move |engine, now| engine.leader_changed(now, job, &change))
     }
 
+    /// Lets all jobs that report to one gate report to another; see [`Engine::gate_changed`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_changed(&self, old: Address, new: Address) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.gate_changed(now, old, new))
+    }
+
+    /// Lets the extensions of a worker begin anew; see [`Engine::worker_recovered`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn worker_recovered(&self, job: JobId, worker: WorkerId) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.worker_recovered(now, job, worker))
+    }
+
+    /// Forgets the extensions of a worker; see [`Engine::worker_removed`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn worker_removed(&self, job: JobId, worker: WorkerId) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.worker_removed(now, job, worker))
+    }
+
     /// Begins to watch a job on this gate; see [`Engine::gate_job_started`].
     ///
     /// # Errors
@@ -467,6 +491,38 @@ impl Node {
             let start = GateJobStart { job, timeout, datacenters: &datacenters };
             engine.gate_job_started(now, &start)
         })
+    }
+
+    /// Goes on watching a job that another gate watched; see [`Engine::gate_job_resumed`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_job_resumed(&self, snapshot: GateJobSnapshot) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.gate_job_resumed(now, &snapshot))
+    }
+
+    /// Gives up a job whose datacenters report to another gate now; see [`Engine::gate_job_released`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed.
+    pub fn gate_job_released(&self, job: JobId) -> Result<bool, NodeError> {
+        self.command(move |engine, now| engine.gate_job_released(now, job))
+    }
+
+    /// What another gate would need to go on watching this job; see [`Engine::gate_job_snapshot`].
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn gate_job_snapshot(&self, job: JobId) -> Result<Option<GateJobSnapshot>, NodeError> {
+        self.command(move |engine, now| Ok(engine.gate_job_snapshot(now, job)))
+    }
+
+    /// How many jobs this node leads or watches; see [`Engine::job_count`].
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn job_count(&self) -> Result<usize, NodeError> {
+        self.command(|engine, _| Ok(engine.job_count()))
     }
 
     /// What a new leader of this job would need to go on; see [`Engine::job_snapshot`].
@@ -500,6 +556,37 @@ impl Node {
     /// What the node has counted so far, socket errors included.
     pub fn stats(&self) -> Stats {
         self.outlet.view.stats()
+    }
+
+    /// What waits and what is open inside the engine, as far as the mirror shows.
+    pub fn gauges(&self) -> Gauges {
+        self.outlet.view.gauges()
+    }
+
+    /// Appends every counter, distribution and gauge as OpenMetrics text; see
+    /// [`metrics`](crate::metrics).
+    pub fn write_metrics(&self, text: &mut String) {
+        self.outlet.view.write_metrics(self.backend(), text);
+    }
+
+    /// What to keep of this node's place in the latency space for a restart.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn coordinate_snapshot(&self) -> Result<coordinate::Snapshot, NodeError> {
+        self.command(|engine, _| Ok(engine.coordinate_snapshot()))
+    }
+
+    /// Takes the node back to where a snapshot saw it. `Some` says why it was not used; nothing has
+    /// changed then.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn restore_coordinate(
+        &self,
+        snapshot: coordinate::Snapshot,
+    ) -> Result<Option<Refusal>, NodeError> {
+        self.command(move |engine, _| Ok(engine.restore_coordinate(&snapshot).err()))
     }
 
     /// The present instant on the clock that events are stamped with.

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use super::Faults;
+use super::{Backend, Faults};
 use crate::coordinate::{Coordinate, Rtt};
 use crate::engine::{Engine, Member};
 use crate::membership::table::OWN_SLOT;
+use crate::metrics::{self, Census, Sources};
 use crate::node::Address;
-use crate::stats::Stats;
+use crate::slots;
+use crate::stats::{Gauges, Stats};
 use crate::time::{Duration, Instant};
 
 /// How long a reader lets an overdue update go first, and in how many steps. The node thread comes
@@ -44,6 +46,7 @@ struct Mirror {
     slots: SlotIndex,
     coordinate: Coordinate,
     stats: Stats,
+    gauges: Gauges,
 }
 
 impl View {
@@ -55,6 +58,7 @@ impl View {
             slots: SlotIndex::new(),
             coordinate: *engine.coordinate(),
             stats: engine.stats().clone(),
+            gauges: engine.gauges(),
         };
         let view = View { mirror: RwLock::new(mirror), overdue: AtomicBool::new(false) };
         view.try_publish(engine, &Faults::default(), now);
@@ -76,6 +80,7 @@ impl View {
         mirror.set(OWN_SLOT, engine.member_at(OWN_SLOT, now));
         mirror.coordinate = *engine.coordinate();
         mirror.stats.clone_from(engine.stats());
+        mirror.gauges = engine.gauges();
         faults.add_to(&mut mirror.stats);
         self.overdue.store(false, Ordering::Relaxed);
         true
@@ -106,6 +111,24 @@ impl View {
 
     pub(super) fn stats(&self) -> Stats {
         self.read().stats.clone()
+    }
+
+    pub(super) fn gauges(&self) -> Gauges {
+        self.read().gauges
+    }
+
+    /// OpenMetrics text. The mirror is held only while members are counted, not while text is written.
+    pub(super) fn write_metrics(&self, backend: Backend, text: &mut String) {
+        let (members, stats, gauges) = {
+            let mirror = self.read();
+            let members = mirror.members.iter().flatten();
+            (Census::of(members), mirror.stats.clone(), mirror.gauges)
+        };
+        let backend = Some(backend.name());
+        metrics::write(
+            text,
+            &Sources { stats: &stats, gauges: &gauges, members: &members, backend },
+        );
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Mirror> {
@@ -140,9 +163,7 @@ impl Mirror {
 
     fn set(&mut self, slot: u32, member: Option<Member>) {
         let index = slot as usize;
-        if index >= self.members.len() {
-            self.members.resize(index + 1, None);
-        }
+        slots::reach(&mut self.members, slot, None);
         let known = self.members[index].map(|known| known.address);
         let address = member.map(|member| member.address);
         if known != address {
@@ -187,6 +208,7 @@ mod tests {
             slots: SlotIndex::new(),
             coordinate,
             stats: Stats::default(),
+            gauges: Gauges::default(),
         };
         mirror.set(2, Some(member(1)));
         assert_eq!(mirror.member(member(1).address), Some(&member(1)));

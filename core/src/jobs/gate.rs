@@ -18,8 +18,8 @@ use super::messages::{
 };
 use super::moment::{Moment, nanos};
 use super::ruling::{
-    ADOPTED, DECIDED, DatacenterStatus, EVENT_QUEUED, GateJob, GatePhase, SITE_CORRECTED,
-    SITE_QUEUED, STOPPED, Site, TELL_GLOBAL_TIMEOUT, Tally, walk,
+    ADOPTED, DECIDED, DatacenterStatus, EVENT_QUEUED, GateJob, GatePhase, SITE_CONFIRMED,
+    SITE_CORRECTED, SITE_QUEUED, STOPPED, Site, TELL_GLOBAL_TIMEOUT, Tally, walk,
 };
 use super::snapshot::{DatacenterSnapshot, GateJobSnapshot};
 use super::stats::GateStats;
@@ -32,6 +32,9 @@ use crate::node::{Address, DatacenterName};
 use crate::random::Random;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerWheel;
+
+/// Jobs that are over and wait to be taken note of. When full the longest waiting one is dropped.
+const OVER_COUNT_MAX: usize = 4_096;
 
 /// A datacenter that a job was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,7 @@ pub struct GateJobTracker {
     outgoing: VecDeque<u32>,
     replies: VecDeque<Outgoing>,
     events: VecDeque<u32>,
+    over: VecDeque<JobId>,
     stats: GateStats,
 }
 
@@ -110,6 +114,7 @@ impl GateJobTracker {
             outgoing: VecDeque::new(),
             replies: VecDeque::new(),
             events: VecDeque::new(),
+            over: VecDeque::new(),
             stats: GateStats::default(),
             random,
         })
@@ -176,6 +181,17 @@ impl GateJobTracker {
             self.finish(slot);
         }
         is_news
+    }
+
+    /// Gives a job up without a word, because its datacenters report to another gate now: this one
+    /// would take their silence for a standstill. Call it when all managers know of the other gate;
+    /// a report that comes later brings the job back. Returns whether it was tracked.
+    pub fn job_released(&mut self, now: Instant, job: JobId) -> bool {
+        self.advance(now);
+        let Some(slot) = self.jobs.find(&job) else { return false };
+        self.jobs[slot].flags &= !TELL_GLOBAL_TIMEOUT;
+        self.remove(slot);
+        true
     }
 
     /// Goes on tracking a job that was tracked by another gate, or by this one before a restart.
@@ -289,6 +305,9 @@ impl GateJobTracker {
     /// Notes what is new in a report, and does what follows from it.
     fn note(&mut self, slot: u32, site_slot: u32, source: Address, report: &Report) {
         let site = &mut self.sites[site_slot];
+        if site.fence > FenceToken(0) {
+            site.flags |= SITE_CONFIRMED;
+        }
         site.leader = source;
         site.fence = report.fence;
         site.sequence = report.sequence;
@@ -341,13 +360,18 @@ impl GateJobTracker {
 
     fn handle_receipt(&mut self, source: Address, receipt: &Receipt) {
         let Some(slot) = self.jobs.find(&receipt.job) else { return };
-        // Only the leader can say that the job is gone. That the job reports to another gate is
-        // no reason to give up: it may come back, and the next attempt is due anyway.
-        if receipt.outcome != ReceiptOutcome::Unknown {
-            return;
-        }
-        let is_leader = |site: &Site| site.leader == source && site.fence == receipt.fence;
-        let Some(site) = self.find_site(slot, is_leader) else { return };
+        // Only the leader can say that the job is gone. What it says of a job that this gate knows
+        // from a report alone, or that went to another gate, ends the watch; a decision stands, because
+        // the job may come back.
+        let job = &self.jobs[slot];
+        let is_open = job.phase == GatePhase::Tracking;
+        let is_believed = match receipt.outcome {
+            ReceiptOutcome::Unknown => !is_open || job.flags & ADOPTED != 0,
+            ReceiptOutcome::OtherGate => is_open,
+            _ => false,
+        };
+        let is_leader = |site: &Site| site.leader == source && site.fence <= receipt.fence;
+        let Some(site) = self.find_site(slot, is_leader).filter(|_| is_believed) else { return };
         if !self.sites[site].status.is_finished() {
             self.sites[site].status = DatacenterStatus::Lost;
             self.review(slot);
@@ -467,6 +491,12 @@ impl GateJobTracker {
     /// The same for all jobs, for a restart of this host.
     pub fn snapshots(&self, now: Instant) -> impl Iterator<Item = GateJobSnapshot> + '_ {
         self.jobs.live().filter_map(move |slot| self.snapshot_at(now, slot))
+    }
+
+    /// A job that is over since this was last asked, in all its datacenters or because its host said
+    /// so. For who keeps something of his own about jobs; of many only the last 4,096 are told.
+    pub fn poll_over(&mut self) -> Option<JobId> {
+        self.over.pop_front()
     }
 
     fn snapshot_at(&self, now: Instant, slot: u32) -> Option<GateJobSnapshot> {
@@ -636,6 +666,10 @@ impl GateJobTracker {
     /// From here on the job is only remembered.
     fn finish(&mut self, slot: u32) {
         self.enter(slot, GatePhase::Over);
+        if self.over.len() == OVER_COUNT_MAX {
+            self.over.pop_front();
+        }
+        self.over.push_back(self.jobs[slot].id);
         self.jobs.list_newest(slot);
         self.rearm(slot);
     }

@@ -96,7 +96,7 @@ pub enum ReceiptOutcome {
     Superseded = 3,
     /// A gate has no room for the job.
     Refused = 4,
-    /// A manager does not track the job it was told to time out.
+    /// A manager does not track the job it was told to time out, or that a gate believes to run there.
     Unknown = 5,
     /// A manager reports this job to another gate, and leaves the decision to that one.
     OtherGate = 6,
@@ -124,7 +124,7 @@ pub enum JobMessage {
     GlobalTimeout(GlobalTimeout),
     /// Gate to manager: a report has arrived.
     ReportReceipt(Receipt),
-    /// Manager to gate: a global timeout has arrived and there is nothing to end.
+    /// Manager to gate: there is nothing here to time out, or to track.
     TimeoutReceipt(Receipt),
 }
 

@@ -84,7 +84,7 @@ pub use extension::{ExtensionDenial, ExtensionGrant, ExtensionNegotiation, Exten
 pub use gate::{DatacenterTarget, GateJobStart, GateJobTracker};
 pub use messages::{JobMessage, Outgoing};
 pub use ruling::DatacenterStatus;
-pub use snapshot::{DatacenterSnapshot, GateJobSnapshot, JobSnapshot};
+pub use snapshot::{DatacenterSnapshot, GateJobSnapshot, JobSnapshot, SNAPSHOT_SIZE};
 pub use stats::{GateStats, JobStats};
 pub use strategy::Strategy;
 pub use timeout::{FenceToken, JobError, JobEvent, JobOutcome, TimeoutReason, WorkflowCounts};

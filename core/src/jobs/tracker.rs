@@ -230,6 +230,24 @@ impl JobTracker {
         }
     }
 
+    /// This manager was elected, or named, to lead its datacenter: it leads its jobs under that term
+    /// from now on, and says so to their gates. A job that has a later fence keeps it. Returns how many
+    /// jobs changed.
+    ///
+    /// There is no counterpart for the end of a term: until the next leader has taken a job over, nobody
+    /// else would time it. When that leader has, its higher fence ends the job here
+    /// ([`JobEvent::Superseded`]).
+    pub fn elected(&mut self, now: Instant, term: FenceToken) -> usize {
+        let jobs = self.jobs_at(now);
+        let is_earlier = |&slot: &u32| jobs.table[slot].fence < term;
+        let slots: Vec<u32> = jobs.table.live().filter(is_earlier).collect();
+        for &slot in &slots {
+            jobs.table[slot].fence = term;
+            jobs.lead(slot);
+        }
+        slots.len()
+    }
+
     fn resume(
         &mut self,
         job: JobId,
@@ -262,7 +280,7 @@ impl JobTracker {
     pub fn handle_message(&mut self, now: Instant, source: Address, message: &JobMessage) {
         self.jobs_at(now);
         match message {
-            JobMessage::ReportReceipt(receipt) => self.handle_receipt(receipt),
+            JobMessage::ReportReceipt(receipt) => self.handle_receipt(source, receipt),
             JobMessage::GlobalTimeout(timeout) => self.handle_global_timeout(source, timeout),
             JobMessage::Report(_) | JobMessage::TimeoutReceipt(_) => {
                 self.jobs.stats.misdirected += 1;
@@ -270,10 +288,24 @@ impl JobTracker {
         }
     }
 
-    fn handle_receipt(&mut self, receipt: &Receipt) {
+    fn handle_receipt(&mut self, source: Address, receipt: &Receipt) {
         let jobs = &mut self.jobs;
-        let Some(slot) = jobs.table.find(&receipt.job) else { return };
+        let is_tracked = receipt.outcome == ReceiptOutcome::Tracked;
+        let Some(slot) = jobs.table.find(&receipt.job) else {
+            // A report that was long under way has made a gate believe in a job that is over.
+            if is_tracked {
+                self.answer(source, receipt.job, receipt.fence, ReceiptOutcome::Unknown);
+            }
+            return;
+        };
         let job = &mut jobs.table[slot];
+        if jobs.gates.address(job.gate) != Some(source) {
+            let fence = job.fence;
+            if is_tracked {
+                self.answer(source, receipt.job, fence, ReceiptOutcome::OtherGate);
+            }
+            return;
+        }
         match receipt.outcome {
             ReceiptOutcome::Superseded if receipt.fence > job.fence => {
                 jobs.stats.superseded += 1;
@@ -301,14 +333,14 @@ impl JobTracker {
         let slot = jobs.table.find(&timeout.job).filter(|&slot| jobs.table[slot].has_gate());
         let Some(slot) = slot else {
             jobs.stats.timeouts_unknown += 1;
-            return self.answer(source, timeout, timeout.fence, ReceiptOutcome::Unknown);
+            return self.answer(source, timeout.job, timeout.fence, ReceiptOutcome::Unknown);
         };
         let job = &jobs.table[slot];
         let (fence, is_active) = (job.fence, job.is_active());
         // Only the gate that the job reports to knows enough to decide; another one was replaced.
         if jobs.gates.address(job.gate) != Some(source) {
             jobs.stats.timeouts_refused += 1;
-            return self.answer(source, timeout, fence, ReceiptOutcome::OtherGate);
+            return self.answer(source, timeout.job, fence, ReceiptOutcome::OtherGate);
         }
         if is_active && timeout.fence >= fence {
             return jobs.time_out(slot, timeout.reason);
@@ -320,18 +352,12 @@ impl JobTracker {
         jobs.news(slot);
     }
 
-    fn answer(
-        &mut self,
-        target: Address,
-        timeout: &GlobalTimeout,
-        fence: FenceToken,
-        outcome: ReceiptOutcome,
-    ) {
+    fn answer(&mut self, target: Address, job: JobId, fence: FenceToken, outcome: ReceiptOutcome) {
         if self.replies.len() >= REPLY_COUNT_MAX {
             self.jobs.stats.replies_dropped += 1;
             return;
         }
-        let receipt = Receipt { job: timeout.job, fence, sequence: 0, outcome };
+        let receipt = Receipt { job, fence, sequence: 0, outcome };
         self.replies.push_back(Outgoing { target, message: JobMessage::TimeoutReceipt(receipt) });
     }
 

@@ -15,6 +15,8 @@ use crate::config::{BROADCAST_COUNT_MAX, BROADCAST_SIZE_MAX};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, Generation};
+use crate::planted::{PlantedFault, is_planted};
+use crate::slots;
 use crate::stats::Counter;
 use crate::wire::native::MessageWriter;
 use crate::wire::payload::{Broadcast, push_broadcast};
@@ -52,7 +54,7 @@ impl Seen {
         }
         let behind = self.next - 1 - sequence;
         if behind >= WINDOW || self.bits >> behind & 1 == 1 {
-            return false;
+            return is_planted(PlantedFault::BroadcastRepeated);
         }
         self.bits |= 1 << behind;
         true
@@ -80,6 +82,10 @@ impl Broadcasts {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -92,11 +98,8 @@ impl Broadcasts {
     }
 
     fn note(&mut self, slot: u32, sequence: u32) -> bool {
-        let index = slot as usize;
-        if index >= self.seen.len() {
-            self.seen.resize(index + 1, Seen::default());
-        }
-        self.seen[index].insert(sequence)
+        slots::reach(&mut self.seen, slot, Seen::default());
+        self.seen[slot as usize].insert(sequence)
     }
 
     fn push(&mut self, queued: Queued) -> bool {

@@ -6,6 +6,7 @@
 //! through an array by slot, with a bit mask of lists that are not empty.
 
 use super::table::NONE;
+use crate::slots;
 
 /// No update is sent more often than this.
 pub(crate) const TRANSMISSIONS_MAX: usize = 128;
@@ -52,13 +53,14 @@ impl GossipQueue {
         self.count == 0
     }
 
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
     /// Spreads the record in this slot, as news not sent before.
     pub fn push(&mut self, slot: u32) {
         self.remove(slot);
-        let index = slot as usize;
-        if index >= self.links.len() {
-            self.links.resize(index + 1, IDLE);
-        }
+        slots::reach(&mut self.links, slot, IDLE);
         self.append(slot, 0);
     }
 

@@ -14,6 +14,7 @@ use super::{Context, Membership};
 use crate::config::HEALTH_SCORE_MAX;
 use crate::effects::Timer;
 use crate::events::Event;
+use crate::planted::{PlantedFault, is_planted};
 use crate::stats::Counter;
 use crate::time::Duration;
 
@@ -23,24 +24,32 @@ const STALL_SCORE: u8 = 2;
 const STALL_MIN: Duration = Duration::from_millis(500);
 
 /// The local health score, 0 (well) to [`HEALTH_SCORE_MAX`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalHealth {
     score: u8,
+    score_max: u8,
 }
 
 impl LocalHealth {
+    /// A node that is well, and without the mechanism always will be.
+    pub fn new(is_enabled: bool) -> LocalHealth {
+        LocalHealth { score: 0, score_max: if is_enabled { HEALTH_SCORE_MAX } else { 0 } }
+    }
+
     pub fn score(self) -> u8 {
         self.score
     }
 
     /// An own probe was answered.
     pub fn improve(&mut self) {
-        self.score = self.score.saturating_sub(1);
+        if !is_planted(PlantedFault::HealthNeverImproves) {
+            self.score = self.score.saturating_sub(1);
+        }
     }
 
     /// `count` things went wrong that hint at this node itself.
     pub fn worsen(&mut self, count: u8) {
-        self.score = self.score.saturating_add(count).min(HEALTH_SCORE_MAX);
+        self.score = self.score.saturating_add(count).min(self.score_max);
     }
 
     /// How much longer everything takes at this score.
@@ -57,7 +66,8 @@ impl LocalHealth {
 impl Membership {
     /// Notices that a deadline is met `lateness` too late and, if that is a stall, makes up for it.
     pub(crate) fn note_lateness(&mut self, context: &mut Context, lateness: Duration) {
-        if lateness < STALL_MIN.max(context.config.probe_interval()) || self.is_leaving() {
+        let is_stall = lateness >= STALL_MIN.max(context.config.probe_interval());
+        if !is_stall || !context.config.mechanisms.stall || self.is_leaving() {
             return;
         }
         context.effects.count(Counter::Stalls);
@@ -95,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_score_stays_in_its_range() {
-        let mut health = LocalHealth::default();
+        let mut health = LocalHealth::new(true);
         health.improve();
         assert_eq!((health.score(), health.multiplier()), (0, 1));
         health.worsen(3);
@@ -103,5 +113,8 @@ mod tests {
         assert_eq!((health.score(), health.multiplier()), (8, 9));
         health.improve();
         assert_eq!(health.scale(Duration::from_millis(10)), Duration::from_millis(80));
+        let mut indifferent = LocalHealth::new(false);
+        indifferent.worsen(5);
+        assert_eq!(indifferent.multiplier(), 1);
     }
 }

@@ -22,12 +22,16 @@ use super::{Context, Membership};
 use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
 use crate::node::{Address, Generation, Incarnation, MemberState, Role};
-use crate::stats::Counter;
+use crate::planted::{PlantedFault, is_planted};
+use crate::stats::{Counter, Distribution};
 use crate::time::Duration;
 use crate::wire::native::{Header, Message, Update, fingerprint};
 
 /// Incarnations rise by one per refutation, so a leap is forged or damaged.
 const INCARNATION_LEAP_MAX: u32 = 1_000;
+/// How much longer a Python node may be suspected: it answers nobody while it waits for others, and its own
+/// suspicions last 5 to 30 s.
+const FOREIGN_PATIENCE: f64 = 5.0;
 /// How often a worker introduces itself to a peer that has not answered.
 const INTRODUCTION_COUNT: u8 = 3;
 /// First attempts to confirm are spread over this much time per known peer, and at most a second.
@@ -55,9 +59,18 @@ fn rank(state: MemberState) -> u8 {
     }
 }
 
+/// Whether a member has been restarted since it had the generation that is known.
+fn is_later_run(told: Generation, known: Generation) -> bool {
+    told > known && !is_planted(PlantedFault::RestartIgnored)
+}
+
 fn worth(record: &Record, update: &Update) -> Worth {
+    let is_revived = record.state == MemberState::Dead && rank(update.state) == 0;
+    if is_planted(PlantedFault::StaleAliveRevives) && is_revived {
+        return Worth::Newer;
+    }
     if update.generation != record.generation {
-        let is_later = update.generation > record.generation;
+        let is_later = is_later_run(update.generation, record.generation);
         return if is_later { Worth::NewRun } else { Worth::Stale };
     }
     let (told, known) = (update.incarnation.0, record.incarnation.0);
@@ -80,6 +93,7 @@ fn is_beyond_refutation(own: &Record, update: &Update) -> bool {
     let (told, current) = (update.incarnation.0, own.incarnation.0);
     let is_doubt = rank(update.state) > 0;
     update.generation == own.generation
+        && !is_planted(PlantedFault::GoodbyeBelieved)
         && (update.state == MemberState::Left
             || told > current.saturating_add(INCARNATION_LEAP_MAX)
             || is_doubt && current > told.saturating_add(INCARNATION_LEAP_MAX))
@@ -96,6 +110,15 @@ impl From<&Update> for Identity {
             health_score: update.health_score,
         }
     }
+}
+
+/// The factors that lengthen the time a suspect gets: three of AD-35, and what kind of node it is.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    latency: f64,
+    load: f64,
+    confidence: f64,
+    patience: f64,
 }
 
 /// A message that came from an earlier run of its sender.
@@ -121,7 +144,7 @@ impl Membership {
                 if header.generation < record.generation {
                     return Err(StaleSender);
                 }
-                if header.generation > record.generation {
+                if is_later_run(header.generation, record.generation) {
                     self.begin_run(context, slot, &identity);
                 } else {
                     self.hear_known(context, slot, &identity);
@@ -205,6 +228,7 @@ impl Membership {
         let strategy = Strategy::of(record.role, context.config);
         if record.confirmation_attempts < self.confirmation_limit(&strategy) {
             self.table.get_mut(slot).confirmation_attempts += 1;
+            context.effects.count(Counter::ConfirmationAttempts);
             self.probe_member(context, slot, Purpose::Confirmation);
             context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
             return;
@@ -212,6 +236,11 @@ impl Membership {
         let rtt = context.tracker.rtt(slot, context.now);
         let patience = strategy.effective_timeout(self.health.multiplier(), rtt);
         if context.now - record.since >= patience {
+            context.effects.count(match record.role {
+                Role::Gate => Counter::UnconfirmedGatesRemoved,
+                Role::Manager => Counter::UnconfirmedManagersRemoved,
+                Role::Worker => Counter::UnconfirmedWorkersRemoved,
+            });
             self.forget(context, slot);
         } else {
             context.effects.set_timer(Timer::Member(slot), record.since + patience);
@@ -239,7 +268,11 @@ impl Membership {
 
     /// A two-way exchange took place.
     pub(crate) fn confirm(&mut self, context: &mut Context, slot: u32) {
-        if self.table.get(slot).state == MemberState::Unconfirmed {
+        let record = self.table.get(slot);
+        if record.state == MemberState::Unconfirmed {
+            let was_asked = record.confirmation_attempts > 0;
+            context.effects.stats.add(Counter::ConfirmationsLate, u64::from(was_asked));
+            context.effects.count(Counter::UnconfirmedToAlive);
             context.effects.clear_timer(Timer::Member(slot));
             self.become_alive(context, slot);
         }
@@ -257,6 +290,8 @@ impl Membership {
 
     /// The member itself raised its incarnation: it lives.
     fn refuted(&mut self, context: &mut Context, slot: u32, incarnation: Incarnation) {
+        let is_doubled = is_planted(PlantedFault::IncarnationInvented);
+        let incarnation = if is_doubled { incarnation.next() } else { incarnation };
         self.table.set_incarnation(slot, incarnation);
         match self.table.get(slot).state {
             MemberState::Suspect => {
@@ -293,7 +328,8 @@ impl Membership {
             self.apply_to_self(context, update);
             return;
         }
-        if update.state == MemberState::Unconfirmed {
+        let is_hearsay = update.state == MemberState::Unconfirmed;
+        if is_hearsay && !is_planted(PlantedFault::HearsayPassedOn) {
             // Hearsay of hearsay: a member that nobody has heard would be passed on for ever.
             context.effects.count(Counter::UpdatesStale);
             return;
@@ -370,6 +406,9 @@ impl Membership {
     /// Somebody speaks of this node. False news of a failure is refuted.
     fn apply_to_self(&mut self, context: &mut Context, update: &Update) {
         let own = *self.table.own();
+        if is_planted(PlantedFault::LostRefutation) {
+            return;
+        }
         if self.is_leaving() || update.generation < own.generation {
             context.effects.count(Counter::UpdatesStale);
             return;
@@ -408,13 +447,15 @@ impl Membership {
     /// An active member did not answer somebody.
     pub(crate) fn suspect(&mut self, context: &mut Context, slot: u32, accuser: u32) {
         let record = *self.table.get(slot);
-        let terms = self.terms(context, slot);
+        let stretch = self.stretch(context, slot);
+        let terms = self.terms(context, &stretch);
         if record.suspicion != NONE {
             let is_own = accuser == self.own_fingerprint();
             let suspicion = self.suspicions.get_mut(record.suspicion);
             let is_confirmed = suspicion.confirm(accuser);
             if is_own {
                 suspicion.tighten(terms);
+                suspicion.witness();
             }
             context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
             if is_confirmed {
@@ -422,33 +463,60 @@ impl Membership {
             }
             return;
         }
-        let suspicion = Suspicion::new(context.now, accuser, terms);
+        let mut suspicion = Suspicion::new(context.now, accuser, terms);
+        if accuser == self.own_fingerprint() {
+            suspicion.witness();
+        }
         context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
         context.effects.count(Counter::SuspicionsStarted);
+        let stats = &mut context.effects.stats;
+        stats.observe(Distribution::SuspicionTime, terms.max.as_secs_f64());
+        stats.observe(Distribution::LatencyMultiplier, stretch.latency);
+        stats.observe(Distribution::LoadMultiplier, stretch.load);
+        stats.observe(Distribution::ConfidenceAdjustment, stretch.confidence);
         self.table.get_mut(slot).suspicion = self.suspicions.open(suspicion);
         if record.state != MemberState::Suspect {
             self.table.set_state(slot, MemberState::Suspect, context.now);
             self.announce(context, slot);
         }
-        context.effects.change(slot);
+        if !is_planted(PlantedFault::SilentChange) {
+            context.effects.change(slot);
+        }
         self.gossip.push(slot);
     }
 
-    /// AD-35: base time x latency x health x confidence.
-    fn terms(&self, context: &Context, slot: u32) -> Terms {
-        let config = context.config;
+    /// AD-35: what lengthens the time that a suspect gets.
+    fn stretch(&self, context: &Context, slot: u32) -> Stretch {
+        let load = f64::from(self.health.multiplier());
+        let patience = if self.table.get(slot).is_foreign { FOREIGN_PATIENCE } else { 1.0 };
+        if !context.config.mechanisms.distance {
+            return Stretch { latency: 1.0, load, confidence: 1.0, patience };
+        }
         let rtt = context.tracker.rtt(slot, context.now);
-        let latency = rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0));
         let coordinate = context.tracker.peer_coordinate(slot);
-        let confidence = coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0);
+        Stretch {
+            latency: rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0)),
+            load,
+            patience,
+            confidence: coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0),
+        }
+    }
+
+    /// AD-35: base time x latency x health x confidence.
+    fn terms(&self, context: &Context, stretch: &Stretch) -> Terms {
+        let config = context.config;
+        let confirmations = match config.mechanisms.confirmed_suspicion {
+            true => config.indirect_probe_count,
+            false => 0,
+        };
         let terms = Terms::new(
             self.table.active_count() + 1,
             config.probe_interval(),
             config.suspicion_min_factor,
             config.suspicion_max_factor,
-            config.indirect_probe_count,
+            confirmations,
         );
-        terms.stretched(latency * f64::from(self.health.multiplier()) * confidence)
+        terms.stretched(stretch.latency * stretch.load * stretch.confidence * stretch.patience)
     }
 
     fn close_suspicion(&mut self, context: &mut Context, slot: u32) {
@@ -473,6 +541,9 @@ impl Membership {
 
     fn forget(&mut self, context: &mut Context, slot: u32) {
         let event = self.member_event(context, slot);
+        if event.state == MemberState::Unconfirmed {
+            context.effects.count(Counter::UnconfirmedToRemoved);
+        }
         self.table.remove(slot);
         let removed = MemberEvent { state: MemberState::Removed, ..event };
         context.effects.emit(Event::Member(removed));
@@ -495,6 +566,9 @@ impl Membership {
         match self.table.get(slot).state {
             MemberState::Unconfirmed => self.confirmation_expired(context, slot),
             MemberState::Suspect => {
+                if self.hears_suspect(context, slot) {
+                    return;
+                }
                 context.effects.count(Counter::SuspicionsExpired);
                 self.depart(context, slot, MemberState::Dead);
             }

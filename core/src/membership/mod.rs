@@ -20,8 +20,9 @@ use crate::config::Config;
 use crate::coordinate::{Coordinate, Tracker};
 use crate::effects::{Effects, Outgoing, Timer};
 use crate::node::{Address, Generation, MemberState};
+use crate::planted::{PlantedFault, is_planted};
 use crate::random::Random;
-use crate::stats::Counter;
+use crate::stats::{Counter, Distribution, Gauges};
 use crate::time::{Duration, Instant};
 use crate::wire::native::{Header, Kind, Message, MessageWriter, UPDATE_SIZE_MAX, Update};
 use crate::wire::payload;
@@ -66,6 +67,8 @@ pub(crate) struct Membership {
     broadcasts: Broadcasts,
     job_layer: JobLayer,
     gossip_factor: u32,
+    /// Whether suspects are told by everyone who writes to them.
+    has_buddies: bool,
 }
 
 impl Membership {
@@ -88,18 +91,31 @@ impl Membership {
             suspicions: Suspicions::default(),
             probes: Probes::new(context.config.probe_capacity, context.random),
             probe_order: ProbeOrder::default(),
-            health: LocalHealth::default(),
+            health: LocalHealth::new(context.config.mechanisms.local_health),
             presence: Presence::default(),
             states: States::new(),
             broadcasts: Broadcasts::new(),
             job_layer: JobLayer::new(context.now),
             gossip_factor: context.config.gossip_factor,
+            has_buddies: context.config.mechanisms.buddy,
         };
         let offset = context.config.probe_interval().mul_f64(context.random.unit());
         context.effects.set_timer(Timer::ProbeRound, context.now + offset);
         membership.schedule_sync(context);
         context.effects.change(OWN_SLOT);
         membership
+    }
+
+    /// What waits and what is open just now; events are not this module's to know.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            health_score: self.health.score(),
+            updates_waiting: self.gossip.len(),
+            broadcasts_waiting: self.broadcasts.len(),
+            events_waiting: 0,
+            probes_open: self.probes.open_count(),
+            suspicions_open: self.suspicions.open_count(),
+        }
     }
 
     pub fn health_score(&self) -> u8 {
@@ -194,7 +210,7 @@ impl Membership {
                 self.answer_sync(context, source, header, payload::digest(message.payload));
             }
             Kind::SyncReply => self.synced(context, source, slot, header),
-            Kind::Gossip | Kind::Jobs => {}
+            Kind::Gossip | Kind::Jobs | Kind::Federation => {}
             Kind::StateRequest => self.answer_state(context, source, header),
             Kind::StateReply => {
                 let part = payload::state_part(message.payload).expect("checked by the parser");
@@ -217,11 +233,22 @@ impl Membership {
         round_trip: Option<Duration>,
     ) {
         use crate::coordinate::Refusal;
+        let prediction = round_trip.and_then(|_| context.tracker.prediction(slot, context.now));
+        let was_settled = context.tracker.metrics().convergence_time.is_some();
         match context.tracker.observe(slot, coordinate, round_trip, context.now) {
             Ok(()) if round_trip.is_some() => {
                 context.effects.count(Counter::CoordinatesUpdated);
-                context.effects.change(slot);
-                context.effects.change(OWN_SLOT);
+                context.effects.refresh(slot);
+                context.effects.refresh(OWN_SLOT);
+                if let (Some(prediction), Some(round_trip)) = (prediction, round_trip) {
+                    let error = (prediction.ms / 1e3 - round_trip.as_secs_f64()).abs();
+                    context.effects.stats.observe(Distribution::PredictionError, error);
+                }
+                let settled_after = context.tracker.metrics().convergence_time;
+                if let (false, Some(time)) = (was_settled, settled_after) {
+                    let seconds = time.as_secs_f64();
+                    context.effects.stats.observe(Distribution::ConvergenceTime, seconds);
+                }
             }
             Ok(()) => {}
             Err(Refusal::Coordinate | Refusal::Dimension | Refusal::Contradiction) => {
@@ -307,7 +334,7 @@ impl Membership {
         match outgoing.kind {
             Kind::SyncReply => self.write_page(outgoing.parameter, writer),
             Kind::StateReply => self.write_state_part(outgoing, writer),
-            Kind::StateRequest | Kind::Jobs => {}
+            Kind::StateRequest | Kind::Jobs | Kind::Federation => {}
             Kind::SyncRequest => {
                 self.write_gossip(writer, DIGEST_SIZE);
                 if outgoing.parameter == 0 {
@@ -353,16 +380,27 @@ impl Membership {
         // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
         let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
         if let Some(slot) = self.table.find(outgoing.recipient)
-            && (is_reminder || is_doubted(self.table.get(slot).state))
+            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
         {
             writer.push_update(&self.update(slot, 0));
+        }
+    }
+
+    /// Whether a member in this state hears of it with everything that is sent to it.
+    fn is_told_its_state(&self, state: MemberState) -> bool {
+        match state {
+            MemberState::Suspect => self.has_buddies,
+            state => matches!(state, MemberState::Dead | MemberState::Left),
         }
     }
 
     fn write_page(&self, first: u32, writer: &mut MessageWriter) {
         let mut next = 0;
         for slot in first..self.table.slot_count() {
-            let is_told = |record: &table::Record| record.state != MemberState::Unconfirmed;
+            let is_told = |record: &table::Record| {
+                record.state != MemberState::Unconfirmed
+                    || is_planted(PlantedFault::HearsayPassedOn)
+            };
             if self.table.occupied(slot).is_some_and(is_told)
                 && !writer.push_update(&self.update(slot, 0))
             {
@@ -421,12 +459,7 @@ impl Membership {
     }
 }
 
-/// Whether a member that runs has something to refute.
-fn is_doubted(state: MemberState) -> bool {
-    matches!(state, MemberState::Suspect | MemberState::Dead | MemberState::Left)
-}
-
 fn carries_broadcasts(kind: Kind) -> bool {
     use Kind::*;
-    !matches!(kind, SyncRequest | SyncReply | StateRequest | StateReply | Jobs)
+    !matches!(kind, SyncRequest | SyncReply | StateRequest | StateReply | Jobs | Federation)
 }

@@ -17,6 +17,7 @@ use crate::effects::{Outgoing, Timer};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::node::{Address, Generation};
+use crate::slots;
 use crate::stats::Counter;
 use crate::time::Duration;
 use crate::wire::native::{Header, Kind, MessageWriter};
@@ -76,11 +77,8 @@ impl States {
     }
 
     fn hold(&mut self, slot: u32, version: u32, bytes: Bytes) {
-        let index = slot as usize;
-        if index >= self.held.len() {
-            self.held.resize(index + 1, Held::default());
-        }
-        self.held[index] = Held { version, bytes };
+        slots::reach(&mut self.held, slot, Held::default());
+        self.held[slot as usize] = Held { version, bytes };
     }
 
     fn open(&mut self, fetch: Fetch) -> Option<u32> {
@@ -121,7 +119,7 @@ impl Membership {
         }
         let version = self.states.version(OWN_SLOT) + 1;
         self.states.hold(OWN_SLOT, version, bytes);
-        context.effects.change(OWN_SLOT);
+        context.effects.refresh(OWN_SLOT);
         self.gossip.push(OWN_SLOT);
         self.settle(context);
         Ok(())
@@ -264,7 +262,7 @@ impl Membership {
             self.end_fetch(context, place);
             self.states.hold(slot, version, bytes.clone());
             self.gossip.push(slot);
-            context.effects.change(slot);
+            context.effects.refresh(slot);
             let address = self.table.get(slot).address;
             context.effects.emit(Event::State { address, state: bytes, at: context.now });
         } else {

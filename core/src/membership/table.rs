@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use crate::config::DATACENTER_COUNT_MAX;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::random::Random;
+use crate::slots;
 use crate::time::Instant;
 
 /// The slot of this node itself.
@@ -32,6 +33,8 @@ pub(crate) struct Record {
     pub confirmation_attempts: u8,
     /// Whether one of our own probes to it is in flight.
     pub is_probed: bool,
+    /// Whether it is a Python node, which may take seconds to answer.
+    pub is_foreign: bool,
     datacenter: u16,
     pub generation: Generation,
     pub incarnation: Incarnation,
@@ -223,6 +226,7 @@ impl MemberTable {
             health_score: identity.health_score,
             confirmation_attempts: 0,
             is_probed: false,
+            is_foreign: false,
             datacenter,
             generation: identity.generation,
             incarnation: identity.incarnation,
@@ -232,7 +236,7 @@ impl MemberTable {
         };
         match self.records.get_mut(slot as usize) {
             Some(free) => *free = record,
-            None => self.records.push(record),
+            None => slots::push(&mut self.records, record),
         }
         let hash = self.hash(identity.address);
         let MemberTable { index, records, hash_key, .. } = self;
@@ -332,7 +336,7 @@ impl MemberTable {
     fn join_group(&mut self, slot: u32) {
         let group = &mut self.groups[group_of(self.records[slot as usize].state) as usize];
         self.records[slot as usize].position = group.len() as u32;
-        group.push(slot);
+        slots::push(group, slot);
     }
 
     fn leave_group(&mut self, slot: u32) {

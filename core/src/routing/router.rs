@@ -335,6 +335,11 @@ impl Router {
         self.jobs.len()
     }
 
+    /// How many jobs were forgotten before they were over.
+    pub fn forgotten_count(&self) -> u64 {
+        self.jobs.evicted() + self.jobs.expired()
+    }
+
     /// The observed job latencies.
     pub fn observed(&self) -> &Observed {
         &self.observed

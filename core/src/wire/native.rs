@@ -42,6 +42,8 @@ pub enum Kind {
     StateReply = 10,
     /// Messages between managers and gates about jobs, acknowledged among themselves.
     Jobs = 11,
+    /// Messages of elections among managers, and of gates that watch datacenters.
+    Federation = 12,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
             StateRequest,
             StateReply,
             Jobs,
+            Federation,
         ];
         kinds.get(usize::from(number).checked_sub(1)?).copied()
     }
@@ -542,7 +545,7 @@ mod tests {
         for number in 0..=u8::MAX {
             match Kind::from_wire(number) {
                 Some(kind) => assert_eq!(kind as u8, number),
-                None => assert!(number == 0 || number > Kind::Jobs as u8, "{number}"),
+                None => assert!(number == 0 || number > Kind::Federation as u8, "{number}"),
             }
         }
     }

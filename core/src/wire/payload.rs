@@ -6,6 +6,7 @@
 //! | state reply | generation 8, version 4, total size 4, then bytes from the offset in the parameter |
 //! | probe, ack, nack, indirect ones, gossip | broadcasts: origin 18, generation 8, sequence 4, size 2, then bytes |
 //! | jobs | job messages, see [`jobs::messages`](crate::jobs::messages) |
+//! | federation | messages of elections and probes, see [`federation::messages`](crate::federation::messages) |
 //! | others | nothing |
 
 use zerocopy::little_endian::{U16, U32, U64};
@@ -78,6 +79,7 @@ pub(super) fn check(kind: Kind, payload: &[u8]) -> Result<(), Malformed> {
             }
         }
         Kind::Jobs => crate::jobs::desk::check_messages(payload),
+        Kind::Federation => crate::federation::check_messages(payload),
         _ => {
             let mut unread = payload;
             while !unread.is_empty() {

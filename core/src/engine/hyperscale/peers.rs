@@ -14,8 +14,9 @@ use crate::wire::native::Kind;
 
 /// Questions to one peer that may be open at a time; the oldest gives way.
 const QUESTION_COUNT_MAX: usize = 8;
-/// A question open for longer counts as lost. The Python node lets its requests wait for 1 s and more.
-const QUESTION_LIFETIME: Duration = Duration::from_secs(5);
+/// A question open for longer counts as lost. The Python node may answer seconds later, and gives up itself
+/// after this time.
+const QUESTION_LIFETIME: Duration = Duration::from_secs(30);
 /// After a lost question, replies may belong to earlier ones for this long and measure nothing.
 const DOUBT: Duration = Duration::from_secs(30);
 /// How long the native format is used after the peer's last sign that it speaks it.
@@ -240,11 +241,11 @@ mod tests {
         assert!(!peer.answered(Some(9), at(1), |_| true).unwrap().is_certain);
         assert!(peer.answered(Some(9), at(1), |_| true).unwrap().is_certain);
         peer.ask(question(3, 3, at(2)));
-        peer.ask(question(4, 4, at(8)));
-        let late = peer.answered(Some(9), at(8), |_| true).unwrap();
+        peer.ask(question(4, 4, at(33)));
+        let late = peer.answered(Some(9), at(33), |_| true).unwrap();
         assert_eq!((late.question.sequence, late.is_certain), (4, false));
-        peer.ask(question(5, 5, at(40)));
-        assert!(peer.answered(Some(9), at(40), |_| true).unwrap().is_certain);
+        peer.ask(question(5, 5, at(64)));
+        assert!(peer.answered(Some(9), at(64), |_| true).unwrap().is_certain);
     }
 
     #[test]

@@ -270,7 +270,7 @@ fn only_a_node_that_answers_as_documented_is_asked_to_let_join_once() {
 #[test]
 fn a_silent_python_node_is_declared_dead_and_may_come_back() {
     let mut talk = Talk::confirmed();
-    talk.run(10 * SECOND, None);
+    talk.run(40 * SECOND, None);
     assert_eq!(talk.state(), Some(MemberState::Dead));
     talk.ask(&format!("probe>{OWN}#|hn|gate|busy|1|1|1|1|2"));
     assert_eq!(talk.state(), Some(MemberState::Unconfirmed));

@@ -65,6 +65,10 @@ impl Leadership {
         }
         if now >= reign.heartbeat_at {
             self.heartbeat(now, outbox);
+            // Counting the lease anew may find that a newcomer took the majority away.
+            if matches!(&self.phase, Phase::Leader(reign) if now >= reign.ends_at) {
+                self.step_down(now, ResignationReason::LeaseLost, None, outbox);
+            }
         }
     }
 

@@ -1,0 +1,90 @@
+//! What the agent answers to each request. Reads the node's mirror; only `leave` and `reload` change
+//! anything.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use shoal_core::coordinate::quality;
+use shoal_core::{Address, Counter, Rtt};
+
+use super::protocol::{self, MemberRow, Place, Request, RttRow, Status};
+use crate::host::Host;
+
+/// The line that answers this line.
+pub fn answer(host: &Host, line: &[u8]) -> String {
+    let request = match protocol::read_question(line) {
+        Ok(request) => request,
+        Err(error) => return protocol::line::<()>(Err(error)),
+    };
+    match request {
+        Request::Status => told(status(host)),
+        Request::Members => {
+            let members = host.node.members();
+            told(members.iter().map(MemberRow::from).collect::<Vec<_>>())
+        }
+        Request::Rtt { to, from } => protocol::line(rtt(host, &to, from.as_deref())),
+        Request::Coordinates => {
+            told(host.node.members().iter().filter_map(Place::of).collect::<Vec<_>>())
+        }
+        Request::Metrics => told(host.metrics()),
+        Request::Events { after } => told(host.journal.after(after)),
+        Request::Reload => protocol::line(host.reload()),
+        Request::Leave => {
+            let left = host.node.leave().map_err(|error| error.to_string());
+            protocol::line::<Value>(left.map(|()| json!({})))
+        }
+    }
+}
+
+fn told<T: Serialize>(result: T) -> String {
+    protocol::line(Ok(result))
+}
+
+fn status(host: &Host) -> Status {
+    let (stats, gauges) = (host.node.stats(), host.node.gauges());
+    let own = host.node.member(host.node.address());
+    let named = |name: Option<String>| name.unwrap_or_default();
+    let dropped = stats.iter().filter(|(counter, _)| is_drop(*counter));
+    Status {
+        address: host.node.address().to_string(),
+        role: named(own.map(|own| own.role.name().to_owned())),
+        datacenter: named(own.map(|own| own.datacenter.to_string())),
+        backend: host.node.backend().name().to_owned(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: host.started.elapsed().as_millis() as u64,
+        health_score: gauges.health_score,
+        coordinate_error: host.node.coordinate().error,
+        datagrams_received: stats.value(Counter::DatagramsReceived),
+        datagrams_sent: stats.value(Counter::DatagramsSent),
+        datagrams_dropped: dropped.map(|(_, value)| value).sum(),
+    }
+}
+
+/// Whether this counts received datagrams that were not used.
+fn is_drop(counter: Counter) -> bool {
+    !matches!(counter, Counter::DroppedProbes | Counter::DroppedTransmits | Counter::DroppedEvents)
+        && counter.name().starts_with("dropped_")
+}
+
+fn rtt(host: &Host, to: &str, from: Option<&str>) -> Result<RttRow, String> {
+    let find = |text: &str| {
+        let address: Address = text.parse().map_err(|_| {
+            format!("{text:?} is no address, expected IP:PORT as `shoal members` shows")
+        })?;
+        host.node.member(address).ok_or_else(|| format!("no member has the address {address}"))
+    };
+    let (far, own) = (find(to)?, host.node.address());
+    let near = from.map(find).transpose()?.filter(|near| near.address != own);
+    let known: Option<Rtt> = match (&near, &far) {
+        (None, far) => far.rtt,
+        (Some(near), far) if far.address == own => near.rtt,
+        (Some(near), far) => near
+            .coordinate
+            .zip(far.coordinate)
+            .map(|(near, far)| quality::between_peers(&near, &far)),
+    };
+    let Rtt { ms, upper_ms, quality } = known.ok_or_else(|| {
+        format!("nothing is known of the round trip to {to} yet; try again in a few seconds")
+    })?;
+    let from = near.map_or(own, |near| near.address).to_string();
+    Ok(RttRow { from, to: far.address.to_string(), ms, upper_ms, quality })
+}
