@@ -39,6 +39,7 @@ from shoal._enums import (
     RoutingReason,
     TimeoutReason,
     TimeoutRule,
+    WireFormat,
     WorkflowState,
 )
 from shoal._errors import (
@@ -191,6 +192,7 @@ __all__ = [
     "TimeoutReason",
     "TimeoutRule",
     "VivaldiConfig",
+    "WireFormat",
     "WorkerId",
     "WorkerName",
     "WorkerOverdue",
