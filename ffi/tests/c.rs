@@ -4,7 +4,7 @@
 
 mod toolchain;
 
-use toolchain::{Build, Library, available, manifest_path, run, run_command};
+use toolchain::{Build, Library, available, run, run_valgrind};
 
 const PROGRAMS: [&str; 9] =
     ["smoke", "null", "null_jobs", "engines", "nodes", "coordinates", "routes", "jobs", "threads"];
@@ -55,15 +55,7 @@ fn programs_pass_under_valgrind() {
         return;
     }
     for program in PROGRAMS {
-        let path = build(program, "valgrind", Library::Shared, &[]);
-        // "Possibly lost" are blocks that only a pointer into their middle keeps, which is how
-        // the standard library holds the handle of the main thread.
-        let leaks = "--errors-for-leak-kinds=definite,indirect";
-        let shown = "--show-leak-kinds=definite,indirect";
-        let known = format!("--suppressions={}", manifest_path("tests/valgrind.supp").display());
-        let mut command = std::process::Command::new("valgrind");
-        command.args(["-q", "--error-exitcode=9", "--leak-check=full", leaks, shown, &known]);
-        run_command(command.arg(path).env("SHOAL_TEST_POLL", "1"));
+        run_valgrind(&build(program, "valgrind", Library::Shared, &[]), &[]);
     }
 }
 
