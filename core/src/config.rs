@@ -85,7 +85,8 @@ pub struct Mechanisms {
     pub buddy: bool,
     /// Probes and suspicions wait as long as the distance to the member suggests (AD-35).
     pub distance: bool,
-    /// Some of those who hear of a suspicion look for themselves, at once.
+    /// Some of those who hear of a suspicion look for themselves at once, and the others before they
+    /// declare a death.
     pub recheck: bool,
     /// A node that was not run, or has heard nobody, does not hold that against others.
     pub stall: bool,

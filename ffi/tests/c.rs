@@ -77,7 +77,7 @@ fn header_and_examples_compile_as_every_c_and_c_plus_plus() {
         (["gcc", "clang"], "-xc", ["-std=c99", "-std=c11", "-std=c17"].as_slice()),
         (["g++", "clang++"], "-xc++", ["-std=c++11", "-std=c++14", "-std=c++17"].as_slice()),
     ];
-    let examples = ["members", "engine_loop", "coordinates", "route", "envelope"];
+    let examples = ["members", "engine_loop", "coordinates", "route", "jobs", "envelope"];
     for (compilers, language, standards) in dialects {
         for compiler in compilers.into_iter().filter(|compiler| available(compiler)) {
             for standard in standards {

@@ -74,6 +74,11 @@ fn installed_examples_run_with_the_shared_library() {
     let table =
         run_command(Command::new(directory.join("coordinates")).env("LD_LIBRARY_PATH", &libraries));
     assert_eq!(table.matches("predicted").count(), 2, "{table}");
+    let jobs = run_command(Command::new(directory.join("jobs")).env("LD_LIBRARY_PATH", &libraries));
+    for line in ["second: took over", "gate: timed out because of", "second: timed out because of"]
+    {
+        assert_eq!(jobs.matches(line).count(), 1, "{line:?} once in\n{jobs}");
+    }
     let story =
         run_command(Command::new(directory.join("route")).env("LD_LIBRARY_PATH", &libraries));
     for reason in ["initial_selection", "exclusion_forced", "cooldown_penalty"] {

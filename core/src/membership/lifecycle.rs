@@ -451,6 +451,7 @@ impl Membership {
             let is_confirmed = suspicion.confirm(accuser);
             if is_own {
                 suspicion.tighten(terms);
+                suspicion.witness();
             }
             context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
             if is_confirmed {
@@ -458,7 +459,10 @@ impl Membership {
             }
             return;
         }
-        let suspicion = Suspicion::new(context.now, accuser, terms);
+        let mut suspicion = Suspicion::new(context.now, accuser, terms);
+        if accuser == self.own_fingerprint() {
+            suspicion.witness();
+        }
         context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
         context.effects.count(Counter::SuspicionsStarted);
         let stats = &mut context.effects.stats;
@@ -556,6 +560,9 @@ impl Membership {
         match self.table.get(slot).state {
             MemberState::Unconfirmed => self.confirmation_expired(context, slot),
             MemberState::Suspect => {
+                if self.hears_suspect(context, slot) {
+                    return;
+                }
                 context.effects.count(Counter::SuspicionsExpired);
                 self.depart(context, slot, MemberState::Dead);
             }

@@ -205,6 +205,24 @@ impl Membership {
         }
     }
 
+    /// Asks a suspect of which only hearsay is known, once its time is over. Returns whether that has
+    /// begun, so that the verdict must wait.
+    pub(crate) fn hears_suspect(&mut self, context: &mut Context, slot: u32) -> bool {
+        let place = self.table.get(slot).suspicion;
+        let is_enabled = context.config.mechanisms.recheck;
+        if !is_enabled || place == NONE || !self.suspicions.get(place).needs_hearing() {
+            return false;
+        }
+        self.probe_member(context, slot, Purpose::Detection);
+        // The direct attempt, and twice as long for helpers.
+        let rtt = context.tracker.rtt(slot, context.now);
+        let wait = self.health.scale(base_timeout(context.config, rtt) * 3);
+        let until = context.now + wait.min(TIMEOUT_CEILING * 2);
+        self.suspicions.get_mut(place).hear_until(until);
+        context.effects.set_timer(Timer::Member(slot), until);
+        true
+    }
+
     /// Probes a member unless a probe of ours is on its way already.
     pub(crate) fn probe_member(&mut self, context: &mut Context, slot: u32, purpose: Purpose) {
         let record = self.table.get(slot);
