@@ -25,6 +25,15 @@ from shoal._config import (
     ScoringConfig,
     VivaldiConfig,
 )
+from shoal._datagram import (
+    Datagram,
+    HealthNews,
+    MemberNews,
+    WorkerNews,
+    open,  # noqa: A004
+    parse_datagram,
+    seal,
+)
 from shoal._enums import (
     Bucket,
     CircuitState,
@@ -46,6 +55,7 @@ from shoal._errors import (
     ClosedError,
     CommandError,
     ConfigError,
+    DatagramError,
     ForkedError,
     LeaveTimeoutError,
     LifecycleError,
@@ -128,6 +138,8 @@ __all__ = [
     "CoordinateTracker",
     "DatacenterCandidate",
     "DatacenterHealth",
+    "Datagram",
+    "DatagramError",
     "DenialReason",
     "Engine",
     "Event",
@@ -141,6 +153,7 @@ __all__ = [
     "FilterConfig",
     "ForkedError",
     "GateJobTimeouts",
+    "HealthNews",
     "HyperscaleConfig",
     "HysteresisConfig",
     "JobEvent",
@@ -166,6 +179,7 @@ __all__ = [
     "ManagerChoice",
     "Member",
     "MemberEvent",
+    "MemberNews",
     "MemberState",
     "Node",
     "NodeThread",
@@ -193,6 +207,7 @@ __all__ = [
     "VivaldiConfig",
     "WorkerId",
     "WorkerName",
+    "WorkerNews",
     "WorkerOverdue",
     "WorkflowCounts",
     "WorkflowEvent",
@@ -203,4 +218,7 @@ __all__ = [
     "WorkflowTransition",
     "__version__",
     "classify_datacenter",
+    "open",
+    "parse_datagram",
+    "seal",
 ]
