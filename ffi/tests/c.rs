@@ -6,7 +6,7 @@ mod toolchain;
 
 use toolchain::{Build, Library, available, manifest_path, run, run_command};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "smoke",
     "null",
     "null_jobs",

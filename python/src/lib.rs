@@ -15,6 +15,7 @@ mod events;
 mod fork;
 mod ids;
 mod jobs;
+mod leaders;
 mod names;
 mod node;
 mod routing;
@@ -47,6 +48,10 @@ mod _native {
     };
     #[pymodule_export]
     use crate::jobs::{GateJobTimeouts, JobTimeouts, WorkflowStateMachine};
+    #[pymodule_export]
+    use crate::leaders::{
+        DatacenterView, LeaderElected, LeaderLost, Leadership, ReachabilityChanged, SteppedDown,
+    };
     #[pymodule_export]
     use crate::names::enum_names;
     #[pymodule_export]
