@@ -1,24 +1,31 @@
 //! Probe and ack exchanges per second on one core, next to a bare UDP echo in the same run.
 //!
-//! A load generator on the second processor keeps sealed probes in flight. On the first
-//! processor runs, in turn, round by round: a loop of `recv_from` and `send_to` that returns the very
-//! same bytes, and a real Shoal node that opens, parses, applies, answers and seals.
+//! A load generator on the second processor keeps sealed probes in flight. On the first processor
+//! runs, in turn, round by round: a loop of `recv_from` and `send_to` that returns the very same
+//! bytes, and a real Shoal node that opens, parses, applies, answers and seals.
 //!
-//! Two patterns: *bursts*, 32 probes at a time from each of 16 sockets, where a node may answer several
-//! datagrams to one peer with one call; and *singles*, one probe at a time from each of 256 sockets, where
-//! it may not. The generator is the slower side for singles, so the figure to compare there is the
-//! processor time per exchange. Printed are medians, and the ratio of processor time to the echo's.
+//! So that the Python node's ground is in sight, an asyncio protocol that returns the very same
+//! bytes is a third, where there is a Python.
 //!
-//! `cargo bench -p shoal-benches --bench exchange -- [ROUNDS] [SECONDS]`
+//! Two patterns: *bursts*, 32 probes at a time from each of 16 sockets, where a node may answer
+//! several datagrams to one peer with one call; and *singles*, one probe at a time from each of 256
+//! sockets, where it may not. The generator is the slower side for singles, so the figure to
+//! compare there is the processor time per exchange. Printed are medians, and the ratio of
+//! processor time to the echo's.
+//!
+//! `cargo bench -p shoal-benches --bench exchange -- [ROUNDS] [SECONDS] [--json]`
 #![allow(missing_docs)]
 
-use std::io::IoSliceMut;
+use std::io::{BufRead, BufReader, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use shoal_benches::figures::Results;
+use shoal_benches::system::{Guarded, process_cpu_nanos, thread_cpu_nanos};
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::io::{BackendChoice, Node, NodeOptions};
 use shoal_core::random::Random;
@@ -60,7 +67,29 @@ fn pin(cpu: usize) {
 enum Server {
     Echo { stop: Arc<AtomicBool>, thread: std::thread::JoinHandle<()>, address: SocketAddr },
     Node(Box<Node>),
+    Asyncio { process: Guarded, address: SocketAddr },
 }
+
+/// Returns every datagram, and tells its port on the first line.
+const ASYNCIO_ECHO: &str = r#"
+import asyncio, os, sys
+
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        self.transport.sendto(data, address)
+
+async def main():
+    os.sched_setaffinity(0, {int(sys.argv[1]) % os.cpu_count()})
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
+    print(transport.get_extra_info("sockname")[1], flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"#;
 
 impl Server {
     fn echo() -> Server {
@@ -85,6 +114,19 @@ impl Server {
         Server::Echo { stop, thread, address }
     }
 
+    fn asyncio() -> Result<Server, String> {
+        let mut command = Command::new("python3");
+        command.args(["-c", ASYNCIO_ECHO, &SERVER_CPU.to_string()]).stdout(Stdio::piped());
+        let mut process =
+            Guarded::spawn(&mut command).map_err(|error| format!("python3: {error}"))?;
+        let mut line = String::new();
+        let stdout = process.0.stdout.take().expect("it is piped");
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let port = read.ok().and_then(|_| line.trim().parse::<u16>().ok());
+        let port = port.ok_or("python3 did not tell its port")?;
+        Ok(Server::Asyncio { process, address: (Ipv4Addr::LOCALHOST, port).into() })
+    }
+
     fn node(backend: BackendChoice) -> Result<Server, shoal_core::io::StartError> {
         let mut config = Config::new(Address::UNSPECIFIED, secret());
         config.sync_interval_ms = 0;
@@ -95,16 +137,17 @@ impl Server {
 
     fn address(&self) -> SocketAddr {
         match self {
-            Server::Echo { address, .. } => *address,
+            Server::Echo { address, .. } | Server::Asyncio { address, .. } => *address,
             Server::Node(node) => node.local_address(),
         }
     }
 
-    /// The name of the thread that answers.
-    fn thread_name(&self) -> &'static str {
+    /// Processor time of what answers so far, in nanoseconds.
+    fn cpu_nanos(&self) -> u64 {
         match self {
-            Server::Echo { .. } => "server",
-            Server::Node(_) => "shoal-node",
+            Server::Echo { .. } => thread_cpu_nanos("server"),
+            Server::Node(_) => thread_cpu_nanos("shoal-node"),
+            Server::Asyncio { process, .. } => process_cpu_nanos(process.0.id()),
         }
     }
 
@@ -123,20 +166,9 @@ impl Server {
                 assert_eq!(refused, 0, "the node refused probes, so the figure is worthless");
                 node.stop();
             }
+            Server::Asyncio { process, .. } => drop(process),
         }
     }
-}
-
-/// Processor time of the threads with this name, in nanoseconds.
-fn thread_cpu_nanos(name: &str) -> u64 {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
-    let of_task = |path: std::path::PathBuf| {
-        let comm = std::fs::read_to_string(path.join("comm")).ok()?;
-        let times = std::fs::read_to_string(path.join("schedstat")).ok()?;
-        let nanos = times.split_whitespace().next()?.parse::<u64>().ok()?;
-        (comm.trim() == name).then_some(nanos)
-    };
-    tasks.flatten().filter_map(|task| of_task(task.path())).sum()
 }
 
 /// Makes sealed probes as a peer would.
@@ -176,7 +208,8 @@ impl Prober {
         self.envelopes.seal(buffer, size)
     }
 
-    /// Whether these bytes are the answer of a node (or of the echo, which this side's session gives away).
+    /// Whether these bytes are the answer of a node (or of the echo, which this side's session
+    /// gives away).
     fn is_answer(&mut self, bytes: &mut [u8]) -> bool {
         match self.envelopes.open(bytes) {
             Ok(opened) => Message::parse(opened.body).is_ok_and(|m| m.header.kind == Kind::Ack),
@@ -269,13 +302,8 @@ struct Samples {
     cpu_nanos: Vec<f64>,
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn measure(server: Server, pattern: Pattern, seconds: f64, seed: u64, samples: &mut Samples) {
-    let (target, name) = (server.address(), server.thread_name());
+    let target = server.address();
     let answers = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let (done, finished) = mpsc::channel::<()>();
@@ -285,52 +313,85 @@ fn measure(server: Server, pattern: Pattern, seconds: f64, seed: u64, samples: &
         generate(target, pattern, &counted, &stopped, seed);
     });
     let _ = finished.recv_timeout(Duration::from_millis(150));
-    let (first, cpu, start) =
-        (answers.load(Ordering::Relaxed), thread_cpu_nanos(name), Instant::now());
+    let (first, cpu, start) = (answers.load(Ordering::Relaxed), server.cpu_nanos(), Instant::now());
     let _ = finished.recv_timeout(Duration::from_secs_f64(seconds));
     let exchanges = (answers.load(Ordering::Relaxed) - first) as f64;
     samples.rates.push(exchanges / start.elapsed().as_secs_f64());
-    samples.cpu_nanos.push((thread_cpu_nanos(name) - cpu) as f64 / exchanges.max(1.0));
+    samples.cpu_nanos.push((server.cpu_nanos() - cpu) as f64 / exchanges.max(1.0));
     stop.store(true, Ordering::Relaxed);
     client.join().expect("the generator does not panic");
     server.stop();
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let rounds: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(7);
-    let seconds: f64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0.6);
-    for pattern in PATTERNS {
-        compare(pattern, rounds, seconds);
+/// What answers, by the name that figures carry and the name that people read.
+const SERVERS: [(&str, &str); 4] = [
+    ("echo", "std echo (the limit)"),
+    ("uring", "shoal node, uring"),
+    ("poll", "shoal node, poll"),
+    ("asyncio", "asyncio echo"),
+];
+
+fn start(server: &str) -> Result<Server, String> {
+    match server {
+        "echo" => Ok(Server::echo()),
+        "asyncio" => Server::asyncio(),
+        "uring" => Server::node(BackendChoice::Uring).map_err(|error| error.to_string()),
+        _ => Server::node(BackendChoice::Poll).map_err(|error| error.to_string()),
     }
 }
 
-fn compare(pattern: Pattern, rounds: usize, seconds: f64) {
-    let names = ["std echo (the limit)", "shoal node, uring", "shoal node, poll"];
-    let mut samples: [Samples; 3] = Default::default();
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut numbers = arguments.iter().filter(|argument| !argument.starts_with("--"));
+    let rounds: usize = numbers.next().and_then(|text| text.parse().ok()).unwrap_or(7);
+    let seconds: f64 = numbers.next().and_then(|text| text.parse().ok()).unwrap_or(0.6);
+    let mut results = Results::default();
+    for pattern in PATTERNS {
+        compare(pattern, rounds, seconds, &mut results);
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        results.print();
+    } else {
+        print_table(&results);
+    }
+}
+
+fn compare(pattern: Pattern, rounds: usize, seconds: f64, results: &mut Results) {
+    let mut samples: [Samples; SERVERS.len()] = Default::default();
     for round in 0..rounds {
-        let seed = 10 * round as u64 + 1;
-        measure(Server::echo(), pattern, seconds, seed, &mut samples[0]);
-        for (index, choice) in [(1, BackendChoice::Uring), (2, BackendChoice::Poll)] {
-            let samples = &mut samples[index];
-            match Server::node(choice) {
-                Ok(server) => measure(server, pattern, seconds, seed + index as u64, samples),
-                Err(error) if round == 0 => println!("{} skipped: {error}", names[index]),
+        for (index, (server, title)) in SERVERS.into_iter().enumerate() {
+            let seed = (10 * round + index) as u64 + 1;
+            match start(server) {
+                Ok(server) => measure(server, pattern, seconds, seed, &mut samples[index]),
+                Err(why) if round == 0 => results.skip(format!("{title}, {}", pattern.name), why),
                 Err(_) => {}
             }
         }
     }
-    println!("\n{}: {} sockets x {} in flight", pattern.name, pattern.sockets, pattern.window);
-    println!(
-        "{:<24}{:>14}{:>18}{:>14}",
-        "server", "exchanges/s", "CPU ns/exchange", "echo CPU / its"
-    );
-    let limit = median(&mut samples[0].cpu_nanos.clone());
-    for (name, samples) in names.iter().zip(&mut samples) {
-        if samples.rates.is_empty() {
-            continue;
+    for ((server, _), samples) in SERVERS.into_iter().zip(&samples) {
+        let path = format!("exchange/{}/{server}", pattern.name);
+        results.add_samples(format!("{path}/rate"), &samples.rates, "1/s");
+        results.add_samples(format!("{path}/cpu"), &samples.cpu_nanos, "ns");
+    }
+}
+
+fn print_table(results: &Results) {
+    for Pattern { name: pattern, sockets, window } in PATTERNS {
+        println!("\n{pattern}: {sockets} sockets x {window} in flight");
+        println!(
+            "{:<24}{:>14}{:>18}{:>14}",
+            "server", "exchanges/s", "CPU ns/exchange", "echo CPU / its"
+        );
+        let figure =
+            |server: &str, what| results.value(&format!("exchange/{pattern}/{server}/{what}"));
+        let limit = figure("echo", "cpu").unwrap_or(f64::NAN);
+        for (server, title) in SERVERS {
+            if let (Some(rate), Some(cpu)) = (figure(server, "rate"), figure(server, "cpu")) {
+                println!("{title:<24}{rate:>14.0}{cpu:>18.0}{:>14.2}", limit / cpu);
+            }
         }
-        let (rate, cpu) = (median(&mut samples.rates), median(&mut samples.cpu_nanos));
-        println!("{name:<24}{rate:>14.0}{cpu:>18.0}{:>14.2}", limit / cpu);
+    }
+    for skipped in &results.skipped {
+        println!("{} skipped: {}", skipped.what, skipped.why);
     }
 }

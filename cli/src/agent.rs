@@ -24,11 +24,14 @@ use crate::control::{Bound, Options};
 use crate::exit::Failure;
 use crate::host::Host;
 use crate::output::{Output, Record, Written};
-use crate::settings::{self, BIND_DEFAULT, Codec, Resolved, Settings};
+use crate::settings::{self, BIND_DEFAULT, Resolved, Settings};
 use crate::snapshot::{self, Snapshot};
 
 /// How long the goodbye may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a port in use is tried again, and how often.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+const BIND_RETRY: Duration = Duration::from_millis(20);
 /// Time between two snapshots unless another is told.
 const SNAPSHOT_INTERVAL_MS: u64 = 30_000;
 
@@ -106,9 +109,6 @@ impl Source {
     pub fn read(&self) -> Result<Fresh, Failure> {
         let resolved = settings::resolve(&self.flags, self.file.as_deref())?;
         let settings = &resolved.settings;
-        if settings.codec == Some(Codec::Hyperscale) {
-            return Err(Failure::usage("--codec hyperscale is not available in this build yet"));
-        }
         let secrets = read_secrets(settings.secret_file.as_deref())?;
         let advertise = settings.advertise.map_or(Address::UNSPECIFIED, Address::from);
         let mut config = Config::new(advertise, secrets[0].clone());
@@ -118,6 +118,9 @@ impl Source {
         }
         if let Some(datacenter) = settings.datacenter {
             config.datacenter = datacenter;
+        }
+        if let Some(format) = settings.codec {
+            config.wire_format = format;
         }
         resolved.engine.apply(&mut config);
         let mut seeds = resolve_seeds(&settings.join)?;
@@ -182,7 +185,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bound = Bound::bind(control)?;
     // From here on a signal means "leave", even one that comes while the node starts.
     let mut signals = Signals::register().map_err(Failure::failed)?;
-    let node = Node::start(options).map_err(start_failure)?;
+    let node = start_node(&options)?;
     if let Some(remembered) = &remembered {
         let refused = node.restore_coordinate((&remembered.place).into());
         if let Some(reason) = refused.map_err(Failure::failed)? {
@@ -196,6 +199,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let host = Arc::new(Host::new(node, source, fresh.secrets, fresh.seeds));
     let plane = bound.start(Arc::clone(&host))?;
     serve(&host, plane.is_some(), &mut signals, &Output::new(format))
+}
+
+/// Starts the node. The kernel gives the port of an agent that has just ended free a moment after the
+/// process is gone, so a port in use is tried again for a while.
+fn start_node(options: &NodeOptions) -> Result<Node, Failure> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match Node::start(options.clone()) {
+            Err(StartError::AddressInUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(BIND_RETRY);
+            }
+            started => return started.map_err(start_failure),
+        }
+    }
 }
 
 /// Lets a node look for the members that its earlier run knew, and continue after that run.

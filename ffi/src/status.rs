@@ -122,6 +122,17 @@ pub const SHOAL_EXTENSION_FOR_SUSPECT: shoal_status = -78;
 /// Too many members are accused in jobs; forget jobs that are over.
 pub const SHOAL_TOO_MANY_SUSPICIONS: shoal_status = -79;
 
+/// The bytes are no sealed datagram of this format and version.
+pub const SHOAL_DATAGRAM_FOREIGN: shoal_status = -90;
+/// The datagram is sealed with a secret that is not among those given.
+pub const SHOAL_DATAGRAM_UNKNOWN_KEY: shoal_status = -91;
+/// The seal of the datagram is broken: it was changed on its way, or made without the secret.
+pub const SHOAL_DATAGRAM_FORGED: shoal_status = -92;
+/// The datagram was opened before, or is too old to tell.
+pub const SHOAL_DATAGRAM_REPLAYED: shoal_status = -93;
+/// The datagram was sealed by this very sender.
+pub const SHOAL_DATAGRAM_OWN: shoal_status = -94;
+
 /// What each code means, in one phrase.
 const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_OK, c"done"),
@@ -172,6 +183,11 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_EXTENSION_WITHOUT_PROGRESS, c"no progress since the last extension"),
     (SHOAL_EXTENSION_FOR_SUSPECT, c"the worker is suspected to have failed"),
     (SHOAL_TOO_MANY_SUSPICIONS, c"too many members are accused in jobs"),
+    (SHOAL_DATAGRAM_FOREIGN, c"no sealed datagram of this format and version"),
+    (SHOAL_DATAGRAM_UNKNOWN_KEY, c"the datagram is sealed with another secret"),
+    (SHOAL_DATAGRAM_FORGED, c"the seal of the datagram is broken"),
+    (SHOAL_DATAGRAM_REPLAYED, c"the datagram was opened before"),
+    (SHOAL_DATAGRAM_OWN, c"the datagram was sealed by this very sender"),
 ];
 
 /// One static phrase about a code; "unknown status" for a number that is none.

@@ -513,6 +513,16 @@ impl Node {
         Ok(given_up.map_err(Failure::from)?)
     }
 
+    fn gate_changed(&self, py: Python<'_>, old: AddressText, new: AddressText) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.gate_changed(old.0, new.0)).map_err(Failure::from)?)
+    }
+
+    fn gate_job_released(&self, py: Python<'_>, job: JobArgument) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.gate_job_released(job.0)).map_err(Failure::from)?)
+    }
+
     fn job_snapshot(&self, py: Python<'_>, job: JobArgument) -> PyResult<Option<JobSnapshot>> {
         let node = self.running()?;
         let snapshot = py.detach(|| node.job_snapshot(job.0)).map_err(Failure::from)?;

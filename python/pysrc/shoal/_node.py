@@ -445,6 +445,16 @@ class Node:
         changed."""
         return self._native.job_given_up(job)
 
+    def gate_changed(self, old: Address, new: Address) -> bool:
+        """Lets all jobs that report to one gate report to another, because the first one failed or
+        gave them away. Returns whether any job reported to the first."""
+        return self._native.gate_changed(old, new)
+
+    def gate_job_released(self, job: JobName) -> bool:
+        """Gives up a job on this gate whose datacenters report to another gate now, when all their
+        managers know of that. Returns whether it was watched here."""
+        return self._native.gate_job_released(job)
+
     def job_snapshot(self, job: JobName) -> JobSnapshot | None:
         """What a new leader of a job would need to go on; `None` when it is not led here."""
         return self._native.job_snapshot(job)
