@@ -130,9 +130,8 @@ fn every_command_answers() {
 #[test]
 fn every_command_answers_where_io_uring_is_forbidden() {
     let folder = Folder::new("forbidden");
-    let outcome = filter::without_call(libc::SYS_io_uring_setup, libc::EPERM, || {
-        converse(&folder, &[])
-    });
+    let outcome =
+        filter::without_call(libc::SYS_io_uring_setup, libc::EPERM, || converse(&folder, &[]));
     assert_eq!(outcome[0], "poll");
 }
 

@@ -225,6 +225,16 @@ impl Place {
             error,
         })
     }
+
+    /// The coordinate, in seconds again.
+    pub fn coordinate(&self) -> Coordinate {
+        Coordinate {
+            vector: self.vector_ms.map(|ms| ms / 1e3),
+            height: self.height_ms / 1e3,
+            adjustment: self.adjustment_ms / 1e3,
+            error: self.error,
+        }
+    }
 }
 
 /// What a reload did.
