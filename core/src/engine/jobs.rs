@@ -111,7 +111,8 @@ impl Engine {
         self.with_manager(now, |manager, now| Ok(manager.worker_removed(now, job, worker)))
     }
 
-    /// Takes over the lead of a job on this manager, or gives it up. Returns whether anything changed.
+    /// Takes over the lead of a job on this manager, or gives it up. Returns whether anything changed. The
+    /// job's fence becomes higher than those of all leaders that this manager knows of.
     ///
     /// # Errors
     /// [`CommandError::Role`] when this node is no manager, [`CommandError::Job`] when the job cannot be
@@ -122,7 +123,13 @@ impl Engine {
         job: JobId,
         change: &LeaderChange,
     ) -> Result<bool, CommandError> {
-        self.with_manager(now, |manager, now| manager.leader_changed(now, job, change))
+        let change = match *change {
+            LeaderChange::Gained { snapshot, term } => {
+                LeaderChange::Gained { snapshot, term: self.fence_at_takeover(term) }
+            }
+            LeaderChange::Lost => LeaderChange::Lost,
+        };
+        self.with_manager(now, |manager, now| manager.leader_changed(now, job, &change))
     }
 
     /// Lets all jobs that report to one gate report to another from now on, because the first one failed or
