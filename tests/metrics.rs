@@ -184,3 +184,29 @@ fn a_scrape_of_ten_thousand_members_is_quick_and_delays_no_probe() {
     assert!(lag_ms < 20.0, "deadlines were met {lag_ms} ms late");
     drop(peer);
 }
+
+/// Names that a text mentions, without what a sample adds to its family's name.
+fn mentioned(text: &str) -> Vec<String> {
+    let is_part = |byte: char| byte.is_ascii_lowercase() || byte == '_';
+    let words = text.split(|byte| !is_part(byte)).filter(|word| word.starts_with("shoal_"));
+    let family = |word: &str| {
+        let suffix = ["_total", "_bucket", "_count", "_sum", "_info"].into_iter();
+        let mut families = suffix.filter_map(|suffix| word.strip_suffix(suffix));
+        families.next().unwrap_or(word).to_owned()
+    };
+    words.map(family).collect()
+}
+
+#[test]
+fn the_dashboard_shows_what_there_is() {
+    let dashboard = include_str!("../packaging/grafana.json");
+    serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
+    let document = include_str!("../docs/operations.md");
+    let names = mentioned(dashboard);
+    assert!(names.len() > 15, "{names:?}");
+    // A pattern over all drops stands for its families.
+    for name in names.iter().filter(|name| *name != "shoal_dropped_") {
+        assert!(document.contains(&format!("| `{name}` |")), "{name} is not measured");
+    }
+    assert!(document.contains("| `shoal_dropped_forged` |"));
+}

@@ -109,7 +109,7 @@ impl Settings {
             ("role", text(&self.role)),
             ("datacenter", text(&self.datacenter)),
             ("secret_file", path(&self.secret_file)),
-            ("codec", self.codec.map(name_of)),
+            ("codec", self.codec.map(|codec| codec.name().to_owned())),
             ("backend", self.backend.map(|backend| format!("{backend:?}").to_lowercase())),
             ("format", self.format.map(name_of)),
             ("control", path(&self.control)),

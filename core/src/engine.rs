@@ -36,6 +36,7 @@ use crate::stats::{Counter, Distribution, Gauges, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use crate::wire::native::{Kind, Message, MessageWriter};
+pub use routing::Route;
 use routing::RoutingDesk;
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.

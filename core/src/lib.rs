@@ -32,7 +32,7 @@ pub mod wire;
 
 pub use config::{Config, Secret, WireFormat};
 pub use coordinate::{Coordinate, Rtt};
-pub use engine::{Engine, JobStanding, Member, Transmit};
+pub use engine::{Engine, JobStanding, Member, Route, Transmit};
 pub use error::{CommandError, ConfigError};
 pub use events::{Event, ForeignMessage, MemberEvent};
 pub use id::{JobId, WorkerId, WorkflowId};

@@ -13,6 +13,7 @@ use crate::status::{
 };
 use crate::timeouts_config::shoal_timeouts_config;
 use shoal_core::config::{self, SECRET_COUNT_MAX};
+use shoal_core::federation::{FederationConfig, LeadershipMode};
 use shoal_core::io::BackendChoice;
 use shoal_core::jobs::JobsConfig;
 use shoal_core::{
@@ -146,6 +147,12 @@ pub struct shoal_config {
     pub source_request_rate: u32,
     /// Zero.
     pub reserved: u32,
+    /// How many managers this datacenter is meant to have; 1 to 1,000,000. No majority is counted out
+    /// of fewer, so with the right number here two halves of it never both elect a leader.
+    pub manager_count_min: u32,
+    /// 1 when the program names the leader with `shoal_node_name_leader`, 0 when the managers elect
+    /// it. The same for all managers of a datacenter.
+    pub has_external_leader: u32,
 }
 
 /// Fills in every default. `struct_size` is `sizeof(shoal_config)`: the macro
@@ -218,6 +225,8 @@ fn defaults() -> shoal_config {
         wire_format: config.wire_format as u32,
         source_request_rate: config.source_request_rate,
         reserved: 0,
+        manager_count_min: config.federation.manager_count_min,
+        has_external_leader: 0,
     }
 }
 
@@ -245,11 +254,21 @@ impl shoal_config {
             // SAFETY: by the contract of this function.
             unsafe { growth::read(self.jobs)?.read()? }
         };
+        let mut federation = FederationConfig {
+            manager_count_min: self.manager_count_min,
+            ..FederationConfig::default()
+        };
+        federation.leadership = match self.has_external_leader {
+            0 => LeadershipMode::Elected,
+            1 => LeadershipMode::External,
+            other => return Err(out_of_range("has_external_leader", other, 1)),
+        };
         let first = secrets.first().expect("an empty list was refused").clone();
         let defaults = Config::new(self.advertise.read()?, first);
         Ok(Config {
             generation: Generation(self.generation),
             role,
+            federation,
             datacenter: read_datacenter_name(&self.datacenter)?,
             secrets,
             wire_format,

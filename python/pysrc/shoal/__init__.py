@@ -25,6 +25,15 @@ from shoal._config import (
     ScoringConfig,
     VivaldiConfig,
 )
+from shoal._datagram import (
+    Datagram,
+    HealthNews,
+    MemberNews,
+    WorkerNews,
+    open,  # noqa: A004
+    parse_datagram,
+    seal,
+)
 from shoal._enums import (
     Bucket,
     CircuitState,
@@ -47,6 +56,7 @@ from shoal._errors import (
     ClosedError,
     CommandError,
     ConfigError,
+    DatagramError,
     ForkedError,
     LeaveTimeoutError,
     LifecycleError,
@@ -129,6 +139,8 @@ __all__ = [
     "CoordinateTracker",
     "DatacenterCandidate",
     "DatacenterHealth",
+    "Datagram",
+    "DatagramError",
     "DenialReason",
     "Engine",
     "Event",
@@ -142,6 +154,7 @@ __all__ = [
     "FilterConfig",
     "ForkedError",
     "GateJobTimeouts",
+    "HealthNews",
     "HyperscaleConfig",
     "HysteresisConfig",
     "JobEvent",
@@ -167,6 +180,7 @@ __all__ = [
     "ManagerChoice",
     "Member",
     "MemberEvent",
+    "MemberNews",
     "MemberState",
     "Node",
     "NodeThread",
@@ -195,6 +209,7 @@ __all__ = [
     "WireFormat",
     "WorkerId",
     "WorkerName",
+    "WorkerNews",
     "WorkerOverdue",
     "WorkflowCounts",
     "WorkflowEvent",
@@ -205,4 +220,7 @@ __all__ = [
     "WorkflowTransition",
     "__version__",
     "classify_datacenter",
+    "open",
+    "parse_datagram",
+    "seal",
 ]
