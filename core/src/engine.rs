@@ -166,6 +166,8 @@ impl Engine {
         }
         if self.hyperscale.is_some() && !self.envelopes.is_native(datagram) {
             self.handle_hyperscale(now, source, datagram);
+            self.observe_members();
+            self.settle_federation();
             return self.settle_jobs();
         }
         let opened = match self.envelopes.open(datagram) {
