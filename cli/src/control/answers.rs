@@ -1,5 +1,5 @@
-//! What the agent answers to each request. Reads the node's mirror; only `leave` and `reload` change
-//! anything.
+//! What the agent answers to each request. Reads the node's mirror; only `leave` and `reload`
+//! change anything.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,8 +1,10 @@
-//! What is said over the control socket: one JSON object per line, a question and its answer in turn.
+//! What is said over the control socket: one JSON object per line, a question and its answer in
+//! turn.
 //!
-//! A question is `{"version":1,"request":"members"}` with the request's own fields beside it; an answer is
-//! `{"version":1,"result":...}` or `{"version":1,"error":"..."}`. A field that is added later is no new
-//! version; a field that goes or changes its meaning is. docs/operations.md lists every request.
+//! A question is `{"version":1,"request":"members"}` with the request's own fields beside it; an
+//! answer is `{"version":1,"result":...}` or `{"version":1,"error":"..."}`. A field that is added
+//! later is no new version; a field that goes or changes its meaning is. docs/operations.md lists
+//! every request.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,8 +37,8 @@ pub enum Request {
     Coordinates,
     /// OpenMetrics text, as one string.
     Metrics,
-    /// What happened lately: a list of events, as `shoal agent --format json` prints them, each with its
-    /// `number`. Only those with a greater number than this.
+    /// What happened lately: a list of events, as `shoal agent --format json` prints them, each
+    /// with its `number`. Only those with a greater number than this.
     Events {
         /// The last number that the asker has seen; 0 for all that are kept.
         #[serde(default)]
