@@ -112,7 +112,7 @@ impl Place {
     fn peer(&self) -> PeerCoordinate {
         let Place { vec: vector, height, adjustment, error, sample_count } = *self;
         let coordinate = Coordinate { vector, height, adjustment, error };
-        PeerCoordinate { coordinate, sample_count, native_version: None }
+        PeerCoordinate { coordinate, sample_count, native: None }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::control::{Bound, Options};
 use crate::exit::Failure;
 use crate::host::Host;
 use crate::output::{Output, Record, Written};
-use crate::settings::{self, BIND_DEFAULT, Codec, Resolved, Settings};
+use crate::settings::{self, BIND_DEFAULT, Resolved, Settings};
 use crate::snapshot::{self, Snapshot};
 
 /// How long the goodbye may take.
@@ -110,9 +110,6 @@ impl Source {
     pub fn read(&self) -> Result<Fresh, Failure> {
         let resolved = settings::resolve(&self.flags, self.file.as_deref())?;
         let settings = &resolved.settings;
-        if settings.codec == Some(Codec::Hyperscale) {
-            return Err(Failure::usage("--codec hyperscale is not available in this build yet"));
-        }
         let secrets = read_secrets(settings.secret_file.as_deref())?;
         let advertise = settings.advertise.map_or(Address::UNSPECIFIED, Address::from);
         let mut config = Config::new(advertise, secrets[0].clone());
@@ -122,6 +119,9 @@ impl Source {
         }
         if let Some(datacenter) = settings.datacenter {
             config.datacenter = datacenter;
+        }
+        if let Some(format) = settings.codec {
+            config.wire_format = format;
         }
         resolved.engine.apply(&mut config);
         let mut seeds = resolve_seeds(&settings.join)?;

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod convert;
 mod coordinates;
+mod datagram;
 mod engine;
 mod errors;
 mod events;
@@ -30,6 +31,8 @@ mod _native {
     use crate::config::{check_config, config_defaults};
     #[pymodule_export]
     use crate::coordinates::{CoordinateSnapshot, CoordinateTracker};
+    #[pymodule_export]
+    use crate::datagram::{Datagram, Envelope};
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

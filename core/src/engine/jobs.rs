@@ -16,6 +16,7 @@ use crate::jobs::{
     LeaderChange, WorkflowCounts,
 };
 use crate::node::{Address, Role};
+use crate::stats::Counter;
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX};
 use crate::wire::native::{Kind, MessageWriter};
@@ -264,7 +265,16 @@ impl Engine {
 
     /// Writes a datagram of job messages: as many to one node as fit.
     pub(super) fn transmit_jobs(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
-        let first = self.held_job_message.take()?;
+        let mut first = self.held_job_message.take()?;
+        let can_carry = |target| {
+            let session = self.hyperscale.as_ref();
+            session.is_none_or(|session| session.is_native(target, self.now))
+        };
+        while !can_carry(first.target) {
+            // It is repeated until acknowledged, or given up.
+            self.effects.count(Counter::Untranslatable);
+            first = self.jobs.poll_message(self.now)?;
+        }
         let header = self.membership.header(&Outgoing::new(Kind::Jobs, first.target));
         let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
         let datacenter = self.membership.table.datacenter(0);

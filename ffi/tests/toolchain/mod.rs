@@ -174,3 +174,39 @@ pub fn declarations() -> Vec<String> {
     }
     found
 }
+
+/// Installs below a directory of its own and says where the libraries are.
+pub fn install(name: &str) -> PathBuf {
+    let prefix = scratch_path(name);
+    let _ = std::fs::remove_dir_all(&prefix);
+    let mut command = Command::new("make");
+    command.args(["--no-print-directory", "-f", "ffi/Makefile.inc", "install-c", "CARGO=false"]);
+    command.arg(format!("PREFIX={}", prefix.display()));
+    command.arg(format!("FFI_LIBRARIES={}", library_path().display()));
+    run_command(command.current_dir(manifest_path("..")));
+    prefix.join("lib")
+}
+
+/// Builds the examples in a directory of their own, as somebody who copied it away.
+pub fn build_examples(name: &str, libraries: &Path, linkage: &str) -> PathBuf {
+    let directory = copy_examples(name);
+    let mut command = Command::new("make");
+    command.args(["--no-print-directory", "--always-make", linkage]);
+    command.env("PKG_CONFIG_PATH", libraries.join("pkgconfig")).current_dir(&directory);
+    run_command(&mut command);
+    directory
+}
+
+/// Copies the examples to a directory of their own.
+pub fn copy_examples(name: &str) -> PathBuf {
+    let directory = scratch_path(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    for entry in std::fs::read_dir(manifest_path("../examples/c")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "c") || path.ends_with("Makefile")
+        {
+            std::fs::copy(&path, directory.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    directory
+}

@@ -25,6 +25,15 @@ from shoal._config import (
     ScoringConfig,
     VivaldiConfig,
 )
+from shoal._datagram import (
+    Datagram,
+    HealthNews,
+    MemberNews,
+    WorkerNews,
+    open,  # noqa: A004
+    parse_datagram,
+    seal,
+)
 from shoal._enums import (
     Bucket,
     CircuitState,
@@ -39,6 +48,7 @@ from shoal._enums import (
     RoutingReason,
     TimeoutReason,
     TimeoutRule,
+    WireFormat,
     WorkflowState,
 )
 from shoal._errors import (
@@ -46,6 +56,7 @@ from shoal._errors import (
     ClosedError,
     CommandError,
     ConfigError,
+    DatagramError,
     ForkedError,
     LeaveTimeoutError,
     LifecycleError,
@@ -128,6 +139,8 @@ __all__ = [
     "CoordinateTracker",
     "DatacenterCandidate",
     "DatacenterHealth",
+    "Datagram",
+    "DatagramError",
     "DenialReason",
     "Engine",
     "Event",
@@ -141,6 +154,7 @@ __all__ = [
     "FilterConfig",
     "ForkedError",
     "GateJobTimeouts",
+    "HealthNews",
     "HyperscaleConfig",
     "HysteresisConfig",
     "JobEvent",
@@ -166,6 +180,7 @@ __all__ = [
     "ManagerChoice",
     "Member",
     "MemberEvent",
+    "MemberNews",
     "MemberState",
     "Node",
     "NodeThread",
@@ -191,8 +206,10 @@ __all__ = [
     "TimeoutReason",
     "TimeoutRule",
     "VivaldiConfig",
+    "WireFormat",
     "WorkerId",
     "WorkerName",
+    "WorkerNews",
     "WorkerOverdue",
     "WorkflowCounts",
     "WorkflowEvent",
@@ -203,4 +220,7 @@ __all__ = [
     "WorkflowTransition",
     "__version__",
     "classify_datacenter",
+    "open",
+    "parse_datagram",
+    "seal",
 ]

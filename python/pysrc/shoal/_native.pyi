@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, Self, final, type_check_only
 
 from shoal._addresses import Address
 from shoal._config import Config, JobsConfig, RouterConfig, VivaldiConfig
+from shoal._datagram import HealthNews, MemberNews, WorkerNews
 from shoal._enums import (
     Bucket,
     CircuitState,
@@ -23,6 +24,7 @@ from shoal._enums import (
 )
 from shoal._events import Event, JobEvent
 from shoal._ids import Datacenters, JobName, WorkerName, WorkflowName
+from shoal.hyperscale.routing.candidate_filter import DemotionReason, ExclusionReason
 
 __all__ = [
     "Broadcast",
@@ -31,12 +33,19 @@ __all__ = [
     "CoordinateSnapshot",
     "CoordinateTracker",
     "DatacenterCandidate",
+    "Datagram",
     "Engine",
+    "Envelope",
     "ExcludedDatacenter",
     "ExcludedManager",
     "ExtensionDenial",
     "ExtensionGrant",
     "GateJobTimeouts",
+    "GossipQueue",
+    "HyperscaleCandidate",
+    "HyperscaleEngine",
+    "HyperscaleRanking",
+    "HyperscaleTracker",
     "JobGlobalTimeout",
     "JobId",
     "JobMemberDead",
@@ -53,6 +62,7 @@ __all__ = [
     "ManagerChoice",
     "Member",
     "MemberEvent",
+    "NetworkCoordinate",
     "Node",
     "NodeThread",
     "OtherEvent",
@@ -79,6 +89,7 @@ __all__ = [
     "classify_datacenter",
     "config_defaults",
     "enum_names",
+    "hyperscale_estimate_seconds",
 ]
 
 __version__: Final[str]
@@ -1176,3 +1187,210 @@ class WorkflowStateMachine:
     def remove(self, workflow: WorkflowName) -> bool: ...
     def remove_job(self, job: JobName) -> int: ...
     def __len__(self) -> int: ...
+
+@final
+class Envelope:
+    def __new__(cls, secret: bytes | Iterable[bytes], seed: int) -> Self: ...
+    def seal(self, frame: bytes) -> bytes: ...
+    def open(self, datagram: bytes) -> bytes: ...
+    def encrypt(self, data: bytes) -> bytes: ...
+    def decrypt(self, data: bytes) -> bytes: ...
+    def parse(self, datagram: bytes) -> Datagram: ...
+
+@final
+class Datagram:
+    @property
+    def kind(self) -> Literal["request", "reply"]: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def handler(self) -> str: ...
+    @property
+    def clock(self) -> int | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def args(self) -> list[str]: ...
+    @property
+    def target(self) -> str | None: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def state(self) -> bytes | None: ...
+    @property
+    def coordinate(self) -> NetworkCoordinate | None: ...
+    @property
+    def members(self) -> list[MemberNews]: ...
+    @property
+    def health(self) -> list[HealthNews]: ...
+    @property
+    def workers(self) -> list[WorkerNews]: ...
+
+def hyperscale_estimate_seconds(local: NetworkCoordinate, peer: NetworkCoordinate) -> float: ...
+
+@final
+class NetworkCoordinate:
+    vec: list[float]
+    height: float
+    adjustment: float
+    error: float
+    updated_at: float
+    sample_count: int
+    def __new__(
+        cls,
+        vec: Sequence[float] | None = None,
+        height: float | None = None,
+        adjustment: float | None = None,
+        error: float | None = None,
+        updated_at: float | None = None,
+        sample_count: int = 0,
+    ) -> Self: ...
+    def to_dict(self) -> dict[str, Any]: ...
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
+    def __setstate__(self, state: Sequence[Any]) -> None: ...
+    __hash__ = None  # type: ignore[assignment]
+
+class HyperscaleEngine:
+    def __new__(cls, config: object, dimensions: int, seed: int) -> Self: ...
+    def get_coordinate(self) -> NetworkCoordinate: ...
+    def update_with_rtt(
+        self, peer: NetworkCoordinate, rtt_seconds: float
+    ) -> NetworkCoordinate: ...
+    def estimate_rtt_ucb_ms(
+        self, local: NetworkCoordinate | None, remote: NetworkCoordinate | None
+    ) -> float: ...
+    def coordinate_quality(self, coord: NetworkCoordinate | None = None) -> float: ...
+    def is_converged(self, coord: NetworkCoordinate | None = None) -> bool: ...
+
+class HyperscaleTracker:
+    def __new__(cls, engine: HyperscaleEngine) -> Self: ...
+    def get_coordinate(self) -> NetworkCoordinate: ...
+    def update_peer_coordinate(
+        self, peer_id: str, peer_coordinate: NetworkCoordinate, rtt_ms: float
+    ) -> NetworkCoordinate: ...
+    def estimate_rtt_ms(self, peer_coordinate: NetworkCoordinate) -> float: ...
+    def estimate_rtt_ucb_ms(
+        self, peer_coordinate: NetworkCoordinate | None = None, peer_id: str | None = None
+    ) -> float: ...
+    def coordinate_quality(self, coord: NetworkCoordinate | None = None) -> float: ...
+    def is_converged(self) -> bool: ...
+    def get_peer_coordinate(self, peer_id: str) -> NetworkCoordinate | None: ...
+    def get_peer_count(self) -> int: ...
+    def get_all_peer_ids(self) -> list[str]: ...
+    def forget_silent_peers(self, max_age_seconds: float) -> int: ...
+    @property
+    def _peers(self) -> dict[str, NetworkCoordinate]: ...
+    @property
+    def _peer_last_seen(self) -> dict[str, float]: ...
+
+@final
+class HyperscaleCandidate:
+    datacenter_id: str
+    health_bucket: str
+    available_cores: int
+    total_cores: int
+    queue_depth: int
+    lhm_multiplier: float
+    circuit_breaker_pressure: float
+    has_coordinate: bool
+    rtt_ucb_ms: float
+    coordinate_quality: float
+    total_managers: int
+    healthy_managers: int
+    excluded: bool
+    exclusion_reason: ExclusionReason | None
+    demoted: bool
+    demotion_reason: DemotionReason | None
+    original_bucket: str | None
+    health_severity_weight: float
+    worker_overload_ratio: float
+    overloaded_worker_count: int
+    estimated_latency_ms: float
+    estimated_throughput_rps: float
+    def __new__(
+        cls,
+        datacenter_id: str,
+        health_bucket: str,
+        available_cores: int,
+        total_cores: int,
+        queue_depth: int,
+        lhm_multiplier: float,
+        circuit_breaker_pressure: float,
+        has_coordinate: bool = False,
+        rtt_ucb_ms: float = 100.0,
+        coordinate_quality: float = 0.0,
+        total_managers: int = 0,
+        healthy_managers: int = 0,
+        excluded: bool = False,
+        exclusion_reason: ExclusionReason | None = None,
+        demoted: bool = False,
+        demotion_reason: DemotionReason | None = None,
+        original_bucket: str | None = None,
+        health_severity_weight: float = 1.0,
+        worker_overload_ratio: float = 0.0,
+        overloaded_worker_count: int = 0,
+        estimated_latency_ms: float = 0.0,
+        estimated_throughput_rps: float = 0.0,
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __lt__(self, other: object, /) -> bool: ...
+    def __le__(self, other: object, /) -> bool: ...
+    def __gt__(self, other: object, /) -> bool: ...
+    def __ge__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class HyperscaleRanking:
+    def __new__(
+        cls,
+        scoring: object,
+        cooldown_factor: float,
+        reasons: tuple[object, object, object, object],
+    ) -> Self: ...
+    def rank(
+        self,
+        candidates: list[HyperscaleCandidate],
+        tracker: HyperscaleTracker | None,
+        by_rank: bool,
+        preferred: set[str] | None,
+        cooling: dict[str, float] | None,
+        current: str | None,
+    ) -> tuple[str, list[str], list[str], dict[str, float], int] | None: ...
+
+_News = tuple[Any, tuple[str, int], int, float, int, int, str | None]
+
+class GossipQueue:
+    def __new__(cls) -> Self: ...
+    @property
+    def size_limited(self) -> int: ...
+    @property
+    def oversized(self) -> int: ...
+    def put(
+        self,
+        update_type: str,
+        host: str,
+        port: int,
+        incarnation: int,
+        told_max: int,
+        role: str | None = None,
+        told: int = 0,
+        timestamp: float | None = None,
+    ) -> bool: ...
+    def encode_section(self, count_max: int, size_max: int) -> bytes: ...
+    def least_told(self, count_max: int) -> list[_News]: ...
+    def all(self) -> list[_News]: ...
+    def tell(self, host: str, port: int) -> None: ...
+    def remove(self, host: str, port: int) -> bool: ...
+    def remove_before(self, timestamp: float) -> int: ...
+    def remove_told(self) -> int: ...
+    def remove_oldest(self, count: int) -> int: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+    def knows(self, host: str, port: int) -> bool: ...

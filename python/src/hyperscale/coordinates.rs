@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple, PyType};
 use shoal_core::coordinate::hyperscale::{Hyperscale, HyperscaleConfig, estimate_seconds};
 use shoal_core::coordinate::{Coordinate as Place, DIMENSIONS};
 use shoal_core::random::Random;
+use shoal_core::wire::hyperscale::PeerCoordinate;
 
 use super::monotonic_seconds;
 use crate::errors::Failure;
@@ -45,6 +46,21 @@ pub(crate) struct NetworkCoordinate {
 }
 
 impl NetworkCoordinate {
+    /// What a peer told in a datagram.
+    pub(crate) fn of_peer(
+        py: Python<'_>,
+        peer: &PeerCoordinate,
+    ) -> PyResult<Py<NetworkCoordinate>> {
+        let coordinate = NetworkCoordinate {
+            place: peer.coordinate,
+            dimensions: DIMENSIONS,
+            list: None,
+            updated_at: monotonic_seconds(),
+            sample_count: i64::try_from(peer.sample_count).unwrap_or(i64::MAX),
+        };
+        Py::new(py, coordinate)
+    }
+
     /// The numbers as they are now.
     fn place(&self, py: Python<'_>) -> PyResult<Place> {
         let mut place = self.place;

@@ -251,7 +251,7 @@ mod tests {
     fn coordinate() -> PeerCoordinate {
         let coordinate =
             Coordinate { vector: [0.125; 8], height: 0.25, adjustment: 0.0, error: 1.0 };
-        PeerCoordinate { coordinate, sample_count: 3, native_version: Some(1) }
+        PeerCoordinate { coordinate, sample_count: 3, native: None }
     }
 
     fn envelopes(seed: u64) -> Envelopes {

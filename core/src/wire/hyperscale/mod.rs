@@ -35,7 +35,7 @@ pub mod payload;
 mod text;
 
 pub use compression::Unpacker;
-pub use coordinate::PeerCoordinate;
+pub use coordinate::{NativeAbility, PeerCoordinate};
 pub use draft::Draft;
 pub use entry::{HealthEntry, MemberEntry, UpdateKind, WorkerEntry};
 pub use envelope::Envelopes;
