@@ -78,7 +78,9 @@ def seal(frame: bytes, secret: bytes | Iterable[bytes]) -> bytes:
     return _of(secret).seal(frame)
 
 
-def open(datagram: bytes, secret: bytes | Iterable[bytes]) -> bytes:
+def open(  # noqa: A001
+    datagram: bytes, secret: bytes | Iterable[bytes]
+) -> bytes:
     """Opens and unpacks a datagram with any of the secrets; `DatagramError` when that fails."""
     return _of(secret).open(datagram)
 

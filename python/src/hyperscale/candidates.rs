@@ -19,6 +19,7 @@ const RTT_DEFAULT_MS: f64 = 100.0;
 
 macro_rules! candidate_class {
     (
+        $text:literal
         $(required $required:ident: $required_type:ty,)*
         $(optional $optional:ident: $optional_type:ty = $default:expr,)*
     ) => {
@@ -32,7 +33,7 @@ macro_rules! candidate_class {
         #[pymethods]
         impl HyperscaleCandidate {
             #[new]
-            #[pyo3(signature = ($($required,)* $($optional=$default,)*))]
+            #[pyo3(signature = ($($required,)* $($optional=$default,)*), text_signature = $text)]
             #[allow(clippy::too_many_arguments, reason = "one for each field")]
             fn new($($required: $required_type,)* $($optional: $optional_type,)*) -> Self {
                 Self { $($required,)* $($optional,)* }
@@ -80,6 +81,13 @@ macro_rules! candidate_class {
 }
 
 candidate_class! {
+    "(datacenter_id, health_bucket, available_cores, total_cores, queue_depth, \
+        lhm_multiplier, circuit_breaker_pressure, has_coordinate=False, \
+        rtt_ucb_ms=100.0, coordinate_quality=0.0, total_managers=0, healthy_managers=0, \
+        excluded=False, exclusion_reason=None, demoted=False, demotion_reason=None, \
+        original_bucket=None, health_severity_weight=1.0, worker_overload_ratio=0.0, \
+        overloaded_worker_count=0, estimated_latency_ms=0.0, \
+        estimated_throughput_rps=0.0)"
     required datacenter_id: Py<PyString>,
     required health_bucket: Py<PyString>,
     required available_cores: i64,
@@ -202,7 +210,7 @@ impl HyperscaleRanking {
         let Some(bucket) = self.admit(py, &mut candidate)? else { return Ok(None) };
         let id = candidate.datacenter_id.bind(py).clone();
         if let Some((tracker, now)) = tracker
-            && let Some((upper, quality)) = tracker.bound_and_quality(py, &id.to_cow()?, now)?
+            && let Some((upper, quality)) = tracker.bound_and_quality(py, &id, now)?
         {
             candidate.has_coordinate = true;
             candidate.rtt_ucb_ms = upper;

@@ -6,6 +6,7 @@ from dataclasses import make_dataclass
 from typing import Any
 
 from shoal.hyperscale._host import NodeLog, host_attribute
+from shoal.hyperscale.models.jobs import TimeoutTrackingState
 
 __all__ = ["TERMINAL_STATUSES", "node_log", "report", "sent", "tracking_state"]
 
@@ -21,8 +22,6 @@ def report(name: str, **fields: Any) -> Any:
 
 def tracking_state(**fields: Any) -> Any:
     """What a job knows of its timeout: hyperscale's own class, or ours where it is not there."""
-    from shoal.hyperscale.models.jobs import TimeoutTrackingState
-
     own = TimeoutTrackingState
     return host_attribute("distributed.models.jobs", "TimeoutTrackingState", own)(**fields)
 
