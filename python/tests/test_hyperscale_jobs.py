@@ -34,7 +34,10 @@ class Node:
             workflows_completed=1,
             workflows_failed=0,
         )
-        self._job_manager = SimpleNamespace(get_job_by_id=lambda _: self.job)
+        self._job_manager = SimpleNamespace(get_job_by_id=self.job_of)
+
+    def job_of(self, _job_id: str) -> Any:
+        return self.job
 
     async def log(self, entry: object) -> None:
         assert entry is not None
@@ -74,9 +77,7 @@ def progress_report(datacenter: str, **fields: Any) -> Any:
     return timeout_report(datacenter, **{**given, **fields})
 
 
-async def gate_with(
-    *datacenters: str, seconds: float = 100.0
-) -> tuple[Node, GateJobTimeoutTracker]:
+async def gate_with(*datacenters: str, seconds: float = 100.0) -> tuple[Node, Any]:
     gate = Node()
     tracker = GateJobTimeoutTracker(gate, stuck_threshold=50.0)
     await tracker.start_tracking_job("job", seconds, list(datacenters))

@@ -281,9 +281,7 @@ async def test_a_death_reaches_an_asynchronous_callback() -> None:
     def on_error(text: str, _: Exception) -> None:
         errors.append(text)
 
-    detector = quick_detector(
-        on_global_death=on_death, on_error=on_error
-    )
+    detector = quick_detector(on_global_death=on_death, on_error=on_error)
     await detector.start()
     await detector.suspect_global(NODE, 0, OTHER)
     await asyncio.sleep(0.3)

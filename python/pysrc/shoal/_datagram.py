@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable
 from functools import lru_cache
@@ -65,12 +66,18 @@ class WorkerNews(NamedTuple):
 
 
 @lru_cache(maxsize=_RINGS_KEPT)
-def _envelope(ring: bytes | tuple[bytes, ...]) -> Envelope:
+def envelope(ring: bytes | tuple[bytes, ...]) -> Envelope:
+    """What seals and opens with these secrets in this process."""
     return Envelope(ring, secrets.randbits(64))
 
 
+# A child must not seal under its parent's salt: it would count through the same nonces.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=envelope.cache_clear)
+
+
 def _of(secret: bytes | Iterable[bytes]) -> Envelope:
-    return _envelope(secret if isinstance(secret, (bytes, str)) else tuple(secret))
+    return envelope(secret if isinstance(secret, (bytes, str)) else tuple(secret))
 
 
 def seal(frame: bytes, secret: bytes | Iterable[bytes]) -> bytes:

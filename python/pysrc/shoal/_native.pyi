@@ -2,7 +2,7 @@
 
 import builtins
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, Self, final, type_check_only
+from typing import Any, Final, Literal, Self, TypeAlias, final, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -1359,7 +1359,7 @@ class HyperscaleRanking:
         current: str | None,
     ) -> tuple[str, list[str], list[str], dict[str, float], int] | None: ...
 
-_News = tuple[Any, tuple[str, int], int, float, int, int, str | None]
+_News: TypeAlias = tuple[Any, tuple[str, int], int, float, int, int, str | None]
 
 @disjoint_base
 class GossipQueue:

@@ -107,7 +107,8 @@ class _Exchange(dict[int, tuple[Any, Any]]):
 def _sweep(pairs: dict[int, tuple[Any, Any]]) -> None:
     """Exchanges values wherever hyperscale's modules, classes and functions hold them."""
     exchange = _Exchange(pairs)
-    for name, module in list(sys.modules.items()):
+    modules: list[tuple[str, Any]] = list(sys.modules.items())
+    for name, module in modules:
         if not name.startswith("hyperscale.") or not isinstance(module, types.ModuleType):
             continue
         for attribute, value in list(vars(module).items()):

@@ -36,8 +36,16 @@ async def sent(node: Any, address: tuple[str, int], action: str, message: Any) -
     results, so that a call that returns has not yet succeeded."""
     try:
         data = message.dump() if hasattr(message, "dump") else message
-        answer = await node.send_tcp(address, action, data, timeout=5.0)
+        answer: Any = await node.send_tcp(address, action, data, timeout=5.0)
     except Exception as error:
         return error
-    result = answer[0] if isinstance(answer, tuple) and answer else answer
+    result = answer if isinstance(answer, Exception) else _first(answer)
     return result if isinstance(result, Exception) else None
+
+
+def _first(answer: Any) -> Any:
+    """The result in a pair of result and clock."""
+    try:
+        return answer[0]
+    except (TypeError, IndexError):
+        return None
