@@ -2666,9 +2666,9 @@ const char *shoal_exclusion_name(uint8_t exclusion);
 
 /**
  * Routes a job over the datacenters that this gate knows. `preferred` are the datacenters that
- * the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there is room
- * for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when no
- * datacenter may take the job: then only `count` is written, as 0.
+ * the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there
+ * is room for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when
+ * no datacenter may take the job: then only `count` is written, as 0.
  */
 shoal_status shoal_node_route(const struct shoal_node *node,
                               const struct shoal_job_id *job,

@@ -116,9 +116,9 @@ pub struct shoal_route {
 }
 
 /// Routes a job over the datacenters that this gate knows. `preferred` are the datacenters that
-/// the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there is room
-/// for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when no
-/// datacenter may take the job: then only `count` is written, as 0.
+/// the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there
+/// is room for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when
+/// no datacenter may take the job: then only `count` is written, as 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_route(
     node: Option<&shoal_node>,
