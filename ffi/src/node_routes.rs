@@ -115,10 +115,10 @@ pub struct shoal_route {
     pub reserved: [u8; 32],
 }
 
-/// Routes a job over the datacenters that this gate knows. `preferred` are the datacenters that the job
-/// prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there is room
-/// for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when no
-/// datacenter may take the job: then only `count` is written, as 0.
+/// Routes a job over the datacenters that this gate knows. `preferred` are the datacenters that
+/// the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there
+/// is room for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when
+/// no datacenter may take the job: then only `count` is written, as 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_route(
     node: Option<&shoal_node>,
@@ -180,8 +180,8 @@ pub extern "C" fn shoal_node_job_failed(
     })
 }
 
-/// Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves when they
-/// are over. `SHOAL_NONE` when nothing was known of it.
+/// Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves when
+/// they are over. `SHOAL_NONE` when nothing was known of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_forget_route(
     node: Option<&shoal_node>,
