@@ -1,5 +1,5 @@
-//! What agents measure of themselves: the table in docs/operations.md names exactly what is there, and a
-//! scrape of a large cluster is quick and holds no probe back.
+//! What agents measure of themselves: the table in docs/operations.md names exactly what is there,
+//! and a scrape of a large cluster is quick and holds no probe back.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -67,8 +67,9 @@ fn the_documented_table_is_what_is_measured() {
     assert!(documented == measured, "the table in docs/operations.md should be\n{table}");
 }
 
-/// Datagrams by which a member of the cluster speaks of ten thousand workers that are not there. Workers
-/// are not asked to show themselves, so they stay in the table, and the agent has nothing to do with them.
+/// Datagrams by which a member of the cluster speaks of ten thousand workers that are not there.
+/// Workers are not asked to show themselves, so they stay in the table, and the agent has nothing
+/// to do with them.
 fn gossip(recipient: Address) -> Vec<Vec<u8>> {
     let secret = Secret::new(SECRET).unwrap();
     let mut envelopes = Envelopes::new(&[secret], 1, 2, &mut Random::new(7));

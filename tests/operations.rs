@@ -1,5 +1,5 @@
-//! The commands of the documents, run as they stand: eight agents in three datacenters, driven only by
-//! `shoal` commands (docs/operations.md), and simulations (docs/simulation.md).
+//! The commands of the documents, run as they stand: eight agents in three datacenters, driven only
+//! by `shoal` commands (docs/operations.md), and simulations (docs/simulation.md).
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -34,8 +34,8 @@ fn commands(document: &str) -> String {
     script
 }
 
-/// Runs a document's commands in a folder of their own. Panics with what they said when one fails. Returns
-/// what the files with these names held in the end.
+/// Runs a document's commands in a folder of their own. Panics with what they said when one fails.
+/// Returns what the files with these names held in the end.
 fn walk(name: &str, document: &str, kept: &[&str]) -> String {
     let script = commands(document);
     assert!(!script.is_empty(), "the document has lost its commands");

@@ -1,10 +1,11 @@
 //! What an agent is told: flags over the environment over a TOML file over defaults.
 //!
 //! [`Settings`] is declared once and read three times, by clap from the command line and by serde
-//! from the file and from `SHOAL_*` variables, so they can not drift apart. The file may also hold an
-//! `[engine]` table with the engine's tuning. Unknown keys are errors that name the nearest key: a
-//! setting that silently does nothing is worse than none. Only in the environment, where others put
-//! names, too (Kubernetes makes `SHOAL_SERVICE_HOST` of a service), just a near miss is an error.
+//! from the file and from `SHOAL_*` variables, so they can not drift apart. The file may also hold
+//! an `[engine]` table with the engine's tuning. Unknown keys are errors that name the nearest key:
+//! a setting that silently does nothing is worse than none. Only in the environment, where others
+//! put names, too (Kubernetes makes `SHOAL_SERVICE_HOST` of a service), just a near miss is an
+//! error.
 
 use std::fmt::Display;
 use std::net::SocketAddr;

@@ -192,6 +192,10 @@ impl Engine {
         now: Instant,
         buffer: &mut [u8],
     ) -> Option<Transmit> {
+        while self.federation.next_target().is_some_and(|target| !self.speaks_native(target)) {
+            self.federation.poll_message(now).expect("it has a target");
+            self.effects.count(Counter::Untranslatable);
+        }
         let target = self.federation.next_target()?;
         let header = self.membership.header(&Outgoing::new(Kind::Federation, target));
         let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];

@@ -273,11 +273,7 @@ impl Engine {
     /// Writes a datagram of job messages: as many to one node as fit.
     pub(super) fn transmit_jobs(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
         let mut first = self.held_job_message.take()?;
-        let can_carry = |target| {
-            let session = self.hyperscale.as_ref();
-            session.is_none_or(|session| session.is_native(target, self.now))
-        };
-        while !can_carry(first.target) {
+        while !self.speaks_native(first.target) {
             // It is repeated until acknowledged, or given up.
             self.effects.count(Counter::Untranslatable);
             first = self.jobs.poll_message(self.now)?;
