@@ -1,9 +1,10 @@
 //! Everything that reads a peer's bytes, fed with bytes that no peer should send.
 //!
-//! Each target is a test. `cargo test` runs the files of its corpus (`__fuzz__/<target>/corpus`) and a few
-//! thousand random inputs; `SHOAL_FUZZ_ITERATIONS=10000000` makes that as many as wanted, and `cargo bolero
-//! test <target>` hands the target to libFuzzer. An input either is the bytes themselves (its first byte is
-//! 255) or says how to damage a well-formed sample, so that random inputs get past the first check.
+//! Each target is a test. `cargo test` runs the files of its corpus (`__fuzz__/<target>/corpus`)
+//! and a few thousand random inputs; `SHOAL_FUZZ_ITERATIONS=10000000` makes that as many as wanted,
+//! and `cargo bolero test <target>` hands the target to libFuzzer. An input either is the bytes
+//! themselves (its first byte is 255) or says how to damage a well-formed sample, so that random
+//! inputs get past the first check.
 #![allow(missing_docs)]
 
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! Datagrams recorded from the Python node: opened and read to the values they were made from, and what is
-//! written from those values is read back to them by another reader, in Python.
+//! Datagrams recorded from the Python node: opened and read to the values they were made from, and
+//! what is written from those values is read back to them by another reader, in Python.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -49,8 +49,8 @@ pub enum WireFormat {
     /// Shoal's own.
     #[default]
     Native,
-    /// That of the Python node, so that both kinds form one cluster. Shoal nodes tell each other that they also
-    /// speak the native one, and change to it.
+    /// That of the Python node, so that both kinds form one cluster. Shoal nodes tell each other
+    /// that they also speak the native one, and change to it.
     Hyperscale,
 }
 
@@ -172,9 +172,9 @@ pub struct Config {
 
     /// The format to begin with. All nodes of a cluster need the same.
     pub wire_format: WireFormat,
-    /// Requests per second that one source may send in the Python node's format, and how many at once; 10 to
-    /// 10,000,000. What is beyond is answered with `nack`, and counted. (The Python node grants 10, and 100
-    /// at once, which its own gossip can exceed.)
+    /// Requests per second that one source may send in the Python node's format, and how many at
+    /// once; 10 to 10,000,000. What is beyond is answered with `nack`, and counted. (The Python
+    /// node grants 10, and 100 at once, which its own gossip can exceed.)
     pub source_request_rate: u32,
 
     /// Which mechanisms are at work; all of them, but in experiments.

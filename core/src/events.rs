@@ -56,8 +56,8 @@ pub enum Event {
         /// When.
         at: Instant,
     },
-    /// A node of the Python system sent something that is not for the engine: about an election, or from
-    /// one datacenter to another.
+    /// A node of the Python system sent something that is not for the engine: about an election, or
+    /// from one datacenter to another.
     Foreign(ForeignMessage),
     /// A job timed out, got stuck or changed hands.
     Job(JobEvent),

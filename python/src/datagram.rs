@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 use shoal_core::random::Random;
 use shoal_core::stats::Counter;
 use shoal_core::wire::hyperscale::compression::{PACKING_OVERHEAD, pack};
@@ -101,12 +101,13 @@ impl Envelope {
     }
 
     /// Opens a datagram and takes it apart.
-    fn parse(&self, py: Python<'_>, datagram: &[u8]) -> PyResult<Datagram> {
+    fn parse(&self, datagram: &[u8]) -> PyResult<Datagram> {
         let mut state = self.state()?;
         let frame = state.open(datagram).map_err(refused)?;
-        let frame = Frame::parse(frame)
-            .map_err(|_| Failure::Datagram("the datagram holds no frame".to_owned()))?;
-        Datagram::read(py, &frame)
+        if Frame::parse(frame).is_err() {
+            return Err(Failure::Datagram("the datagram holds no frame".to_owned()).into());
+        }
+        Ok(Datagram { frame: frame.into() })
     }
 }
 
@@ -116,30 +117,10 @@ impl Envelope {
     }
 }
 
-/// A datagram of the Python node.
-#[pyclass(frozen, get_all, module = "shoal")]
+/// A datagram of the Python node. Each part is read when it is asked for.
+#[pyclass(frozen, module = "shoal")]
 pub(crate) struct Datagram {
-    /// "request" or "reply".
-    kind: Py<PyString>,
-    /// Where the sender says that it is reached.
-    sender: String,
-    /// Whom the message is for at the receiver; "receive" for all membership messages.
-    handler: String,
-    /// The sender's Lamport clock, or `None` when the frame ends before it or it is not believable.
-    clock: Option<u64>,
-    /// What is asked, answered or told; `None` when the protocol knows no such name.
-    name: Option<Py<PyString>>,
-    /// What stands between the name and the target.
-    args: Vec<String>,
-    /// The node that the message is about.
-    target: Option<AddressText>,
-    /// What stands in the target's place in the messages between clusters.
-    body: Py<PyBytes>,
-    /// The state that the sender attached.
-    state: Option<Py<PyBytes>>,
-    /// Where the sender is in the latency space.
-    coordinate: Option<Py<NetworkCoordinate>>,
-    payload: Py<PyBytes>,
+    frame: Box<[u8]>,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -147,45 +128,100 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Datagram {
-    fn read(py: Python<'_>, frame: &Frame<'_>) -> PyResult<Datagram> {
-        let payload = Payload::parse(frame.payload);
-        let message = Message::parse(payload.base);
-        let kind = match frame.kind {
-            FrameKind::Request => pyo3::intern!(py, "request"),
-            FrameKind::Reply => pyo3::intern!(py, "reply"),
-        };
-        let state = payload.state.and_then(|encoded| {
-            let mut decoded = vec![0; encoded.len()];
-            payload.decode_state(&mut decoded).map(|state| PyBytes::new(py, state).unbind())
-        });
-        let coordinate = payload.coordinate().and_then(Result::ok);
-        let coordinate =
-            coordinate.map(|peer| NetworkCoordinate::of_peer(py, &peer)).transpose()?;
-        let arguments = message.arguments;
-        let args = if arguments.is_empty() { None } else { Some(arguments.split(|&b| b == b':')) };
-        Ok(Datagram {
-            kind: kind.clone().unbind(),
-            sender: text(frame.sender),
-            handler: text(frame.handler),
-            clock: frame.clock,
-            name: message.name.map(|name| PyString::intern(py, name.text()).unbind()),
-            args: args.into_iter().flatten().map(text).collect(),
-            target: message.target().map(AddressText),
-            body: PyBytes::new(py, message.body).unbind(),
-            state,
-            coordinate,
-            payload: PyBytes::new(py, frame.payload).unbind(),
-        })
+    fn frame(&self) -> Frame<'_> {
+        Frame::parse(&self.frame).expect("it was read when the datagram was opened")
+    }
+
+    fn payload(&self) -> Payload<'_> {
+        Payload::parse(self.frame().payload)
+    }
+
+    fn message(&self) -> Message<'_> {
+        Message::parse(self.payload().base)
     }
 }
 
 #[pymethods]
 impl Datagram {
+    /// "request" or "reply".
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.frame().kind {
+            FrameKind::Request => "request",
+            FrameKind::Reply => "reply",
+        }
+    }
+
+    /// Where the sender says that it is reached.
+    #[getter]
+    fn sender(&self) -> String {
+        text(self.frame().sender)
+    }
+
+    /// Whom the message is for at the receiver; "receive" for all membership messages.
+    #[getter]
+    fn handler(&self) -> String {
+        text(self.frame().handler)
+    }
+
+    /// The sender's Lamport clock, or `None` when it is not there or not believable.
+    #[getter]
+    fn clock(&self) -> Option<u64> {
+        self.frame().clock
+    }
+
+    /// What is asked, answered or told; `None` when the protocol knows no such name.
+    #[getter]
+    fn name(&self) -> Option<&'static str> {
+        self.message().name.map(|name| name.text())
+    }
+
+    /// What stands between the name and the target.
+    #[getter]
+    fn args(&self) -> Vec<String> {
+        let arguments = self.message().arguments;
+        let args = (!arguments.is_empty()).then(|| arguments.split(|&byte| byte == b':'));
+        args.into_iter().flatten().map(text).collect()
+    }
+
+    /// The node that the message is about.
+    #[getter]
+    fn target(&self) -> Option<AddressText> {
+        self.message().target().map(AddressText)
+    }
+
+    /// What stands in the target's place, as it came.
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.message().body)
+    }
+
+    /// The message with all its sections.
+    #[getter(payload)]
+    fn payload_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.frame().payload)
+    }
+
+    /// The state that the sender attached.
+    #[getter]
+    fn state<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let payload = self.payload();
+        let mut decoded = vec![0; payload.state?.len()];
+        payload.decode_state(&mut decoded).map(|state| PyBytes::new(py, state))
+    }
+
+    /// Where the sender is in the latency space.
+    #[getter]
+    fn coordinate(&self, py: Python<'_>) -> PyResult<Option<Py<NetworkCoordinate>>> {
+        let told = self.payload().coordinate().and_then(Result::ok);
+        told.map(|peer| NetworkCoordinate::of_peer(py, &peer)).transpose()
+    }
+
     /// The news of members, as `MemberNews`.
     #[getter]
     fn members<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let class = class(py, "MemberNews")?;
-        let entries = Payload::parse(self.payload.as_bytes(py)).members().flatten();
+        let entries = self.payload().members().flatten();
         let news = entries.map(|entry| {
             let role = entry.role.map(|role| role.name());
             class.call1((entry.kind.text(), entry.incarnation, AddressText(entry.address), role))
@@ -197,7 +233,7 @@ impl Datagram {
     #[getter]
     fn health<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let class = class(py, "HealthNews")?;
-        let entries = Payload::parse(self.payload.as_bytes(py)).health().flatten();
+        let entries = self.payload().health().flatten();
         let news = entries.map(|entry| {
             class.call1((
                 entry.node_id,
@@ -217,7 +253,7 @@ impl Datagram {
     #[getter]
     fn workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let class = class(py, "WorkerNews")?;
-        let entries = Payload::parse(self.payload.as_bytes(py)).workers().flatten();
+        let entries = self.payload().workers().flatten();
         let news = entries.map(|entry| {
             class.call1((
                 entry.worker_id,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import shoal
+from shoal.hyperscale.encryption.aes_gcm import AESGCMFernet, EncryptionError
 from vectors import recorded
 
 SECRET = b"research-shared-secret-0123456789"
-ANY: Any = None
 DATAGRAMS = recorded("datagrams")
 
 
@@ -75,8 +79,50 @@ def test_wrong_arguments() -> None:
         shoal.seal(b"frame", b"short")
     with pytest.raises(shoal.ConfigError, match="65536"):
         shoal.seal(bytes(65_537), SECRET)
-    for wrong in (None, 5, "a secret that is no bytes"):
+    wrongs: list[Any] = [None, 5, "a secret that is no bytes"]
+    for wrong in wrongs:
         with pytest.raises(TypeError):
-            shoal.seal(b"frame", ANY or wrong)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        shoal.open(ANY or "text", SECRET)  # type: ignore[arg-type]
+            shoal.seal(b"frame", wrong)
+        with pytest.raises(TypeError):
+            shoal.open(wrong, SECRET)
+
+
+def fernet(secret: str | bytes = SECRET, previous: str | bytes = "") -> AESGCMFernet:
+    return AESGCMFernet(
+        SimpleNamespace(MERCURY_SYNC_AUTH_SECRET=secret, MERCURY_SYNC_AUTH_SECRET_PREVIOUS=previous)
+    )
+
+
+def test_the_envelope_of_hyperscale() -> None:
+    for vector in DATAGRAMS[:5]:
+        datagram = bytes.fromhex(vector["datagram_hex"])
+        packed = fernet("a secret of now, not then", vector["secret"]).decrypt(datagram)
+        assert packed[:4] == b"\x28\xb5\x2f\xfd"
+    sealed = fernet().encrypt(b"hello")
+    assert pickle.loads(pickle.dumps(fernet("another secret, quite long", SECRET))).decrypt(
+        sealed
+    ) == (b"hello")
+    for wrong in (sealed[:-1], b"", b"short", sealed[:-1] + b"?"):
+        with pytest.raises(EncryptionError):
+            fernet().decrypt(wrong)
+    with pytest.raises(ValueError, match="at least 16"):
+        fernet("short")
+    with pytest.warns(UserWarning, match="weak"):
+        fernet("hyperscale-dev-secret-change-in-prod")
+
+
+def test_a_child_never_seals_under_its_parents_salt() -> None:
+    ours = shoal.seal(b"frame", SECRET)[:16]
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os.write(writer, shoal.seal(b"frame", SECRET)[:16])
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 16)
+    os.close(reader)
+    os.close(writer)
+    assert theirs != ours
+    assert shoal.seal(b"frame", SECRET)[:16] == ours

@@ -1,4 +1,4 @@
-"""`install()` with a package that looks like hyperscale, and with the real one where there is one."""
+"""`install()` with a package that looks like hyperscale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Job timeouts and workflows of hyperscale on Shoal, between a gate and managers that are stand-ins."""
+"""Job timeouts and workflows of hyperscale on Shoal, with stand-ins for gates and managers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ class Node:
             workflows_completed=1,
             workflows_failed=0,
         )
-        self._job_manager = SimpleNamespace(get_job_by_id=lambda _: self.job)
+        self._job_manager = SimpleNamespace(get_job_by_id=self.job_of)
+
+    def job_of(self, _job_id: str) -> Any:
+        return self.job
 
     async def log(self, entry: object) -> None:
         assert entry is not None
 
-    async def send_tcp(self, _to: Any, action: str, message: Any, timeout: float) -> Any:
-        assert timeout > 0
+    async def send_tcp(self, _to: Any, action: str, message: Any, **options: float) -> Any:
+        assert options["timeout"] > 0
         self.sent.append((action, message))
         return self.answer, 1
 
@@ -74,7 +77,7 @@ def progress_report(datacenter: str, **fields: Any) -> Any:
     return timeout_report(datacenter, **{**given, **fields})
 
 
-async def gate_with(*datacenters: str, seconds: float = 100.0) -> tuple[Node, GateJobTimeoutTracker]:
+async def gate_with(*datacenters: str, seconds: float = 100.0) -> tuple[Node, Any]:
     gate = Node()
     tracker = GateJobTimeoutTracker(gate, stuck_threshold=50.0)
     await tracker.start_tracking_job("job", seconds, list(datacenters))
@@ -112,9 +115,7 @@ async def test_a_datacenter_without_workflows_is_not_done() -> None:
     _, tracker = await gate_with("east")
     info = await tracker.get_job_info("job")
     assert info is not None
-    await tracker.record_progress(
-        progress_report("east", workflows_total=0, workflows_completed=0)
-    )
+    await tracker.record_progress(progress_report("east", workflows_total=0, workflows_completed=0))
     assert info.dc_status == {"east": "running"}
     await tracker.record_progress(progress_report("east", workflows_completed=4))
     assert info.dc_status == {"east": "completed"}

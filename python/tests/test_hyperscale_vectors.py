@@ -49,7 +49,8 @@ def test_coordinates() -> None:
 
 
 def candidates_of(vector: dict[str, Any]) -> list[DatacenterCandidate]:
-    return [DatacenterCandidate(**fields) for fields in vector["candidates"]]
+    given: dict[str, Any] = {"lhm_multiplier": 1.0, "has_coordinate": True}
+    return [DatacenterCandidate(**{**given, **fields}) for fields in vector["candidates"]]
 
 
 def test_routing_by_parts() -> None:
@@ -84,8 +85,7 @@ def test_routing_as_a_whole() -> None:
     tracker = mature_tracker()
     for vector in recorded("routing"):
         listed = candidates_of(vector)
-        router = GateJobRouter(tracker, lambda listed=listed: listed)
-        decision = router.route_job("job", set(vector["preferred"]))
+        decision = GateJobRouter(tracker, listed.copy).route_job("job", set(vector["preferred"]))
         assert decision.primary_datacenters == vector["primary"]
         assert decision.fallback_datacenters == vector["fallback"]
         assert decision.primary_bucket == vector["primary_bucket"]

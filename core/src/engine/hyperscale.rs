@@ -1,22 +1,25 @@
 //! The Python node's format: its way into and out of the engine.
 //!
-//! Membership knows one kind of message. A datagram in this format is *translated* into one, and what membership
-//! wants to send is translated back; what is left are the rules of the conversation. Every request gets one reply,
-//! to the address it came from. A reply belongs to the oldest question that it can answer (see [`peers`]).
+//! Membership knows one kind of message. A datagram in this format is *translated* into one, and
+//! what membership wants to send is translated back; what is left are the rules of the
+//! conversation. Every request gets one reply, to the address it came from. A reply belongs to the
+//! oldest question that it can answer (see [`peers`]).
 //!
 //! # What has no place in this format
-//! * *Generations.* A Shoal node tells its own beside its coordinate. A Python node has none: its record keeps the
-//!   generation it has, and one that speaks after its death begins a new one.
-//! * *Refutation by the present Python node*, whose incarnation never rises. When one that is suspected answers a
-//!   question of ours, this node raises the incarnation in its stead: an answer is proof enough.
+//! * *Generations.* A Shoal node tells its own beside its coordinate. A Python node has none: its
+//!   record keeps the generation it has, and one that speaks after its death begins a new one.
+//! * *Refutation by the present Python node*, whose incarnation never rises. When one that is
+//!   suspected answers a question of ours, this node raises the incarnation in its stead: an answer
+//!   is proof enough.
 //! * *Proof of a two-way exchange*: only an answer to an own question confirms a peer.
 //! * *Tables, states, broadcasts and job messages* go to peers that speak the native format only.
 //!
 //! # Toward the Python node as it is
-//! It strips only `#|h` and `#|m` from requests and damages the last entry before `#|v`, so every request has
-//! the own health in front of its coordinate, twice. The time in it also keeps a repeated probe from
-//! looking like a duplicate. A `join` locks it for good, so a seed is probed, which makes this
-//! node known as well, and asked to let it join only after an answer that the present version never gives.
+//! It strips only `#|h` and `#|m` from requests and damages the last entry before `#|v`, so every
+//! request has the own health in front of its coordinate, twice. The time in it also keeps a
+//! repeated probe from looking like a duplicate. A `join` locks it for good, so a seed is probed,
+//! which makes this node known as well, and asked to let it join only after an answer that the
+//! present version never gives.
 
 mod outgoing;
 mod peers;
@@ -45,7 +48,8 @@ use crate::wire::native::{self, Header, Kind, UPDATE_SIZE_MAX, Update};
 
 /// How long a request is recognised when it comes again.
 const REPEAT_WINDOW: Duration = Duration::from_secs(30);
-/// How many requests are remembered for that; a later one with the same place in the table displaces an earlier.
+/// How many requests are remembered for that; a later one with the same place in the table
+/// displaces an earlier.
 const RECENT_COUNT: usize = 2_048;
 /// The largest embedded state that is read, in bytes: what fits a payload.
 const STATE_SIZE_MAX: usize = PAYLOAD_SIZE_MAX;
@@ -250,6 +254,12 @@ impl Session {
 }
 
 impl Engine {
+    /// Whether a message that only the native format has can go to this peer.
+    pub(super) fn speaks_native(&self, peer: Address) -> bool {
+        let session = self.hyperscale.as_ref();
+        session.is_none_or(|session| session.is_native(peer, self.now))
+    }
+
     /// Takes a datagram that is not in the native format.
     pub(super) fn handle_hyperscale(&mut self, at: Instant, source: Address, datagram: &mut [u8]) {
         let mut session = self.hyperscale.take().expect("only called with a session");
@@ -580,8 +590,8 @@ impl Engine {
         self.effects.transmit(Outgoing { destination, sequence, ..answer });
     }
 
-    /// What is not for the engine goes to the host, who gets it only while there is room for events of
-    /// membership as well.
+    /// What is not for the engine goes to the host, who gets it only while there is room for events
+    /// of membership as well.
     fn tell_host(&mut self, inbound: &Inbound) {
         let message = &inbound.message;
         let Some(name) = message.name else { return };

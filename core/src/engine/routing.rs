@@ -54,6 +54,11 @@ impl Route {
         self.decision.selected().map(|selected| self.name(selected))
     }
 
+    /// The decision, the names of datacenters by their numbers, and the manager.
+    pub fn into_parts(self) -> (Decision, Vec<DatacenterName>, Option<Address>) {
+        (self.decision, self.names, self.manager)
+    }
+
     /// The manager there to send the job to.
     pub fn manager(&self) -> Option<Address> {
         self.manager

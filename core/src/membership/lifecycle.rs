@@ -29,9 +29,9 @@ use crate::wire::native::{Header, Message, Update, fingerprint};
 
 /// Incarnations rise by one per refutation, so a leap is forged or damaged.
 const INCARNATION_LEAP_MAX: u32 = 1_000;
-/// How much longer a Python node may be suspected: it answers nobody while it waits for others, and its own
-/// suspicions last 5 to 30 s.
-const FOREIGN_PATIENCE: f64 = 5.0;
+/// How much longer a Python node may be suspected: it answers nobody while it waits for others. In a
+/// small cluster that makes the 5 to 30 s that its own suspicions last.
+const FOREIGN_PATIENCE: f64 = 12.0;
 /// How often a worker introduces itself to a peer that has not answered.
 const INTRODUCTION_COUNT: u8 = 3;
 /// First attempts to confirm are spread over this much time per known peer, and at most a second.

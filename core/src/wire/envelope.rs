@@ -186,8 +186,8 @@ impl Envelopes {
         HEADER_SIZE + size + TAG_SIZE
     }
 
-    /// Whether a datagram begins as one of this format, sealed with a secret of this node. Random bytes do
-    /// once in 2^64.
+    /// Whether a datagram begins as one of this format, sealed with a secret of this node. Random
+    /// bytes do once in 2^64.
     pub fn is_native(&self, datagram: &[u8]) -> bool {
         Header::ref_from_prefix(datagram).is_ok_and(|(header, _)| {
             let is_known = self.ring.iter().any(|key| key.id == header.key_id);

@@ -18,7 +18,7 @@ static shoal_node *start(uint32_t role, int has_external_leader, const shoal_add
   config.has_external_leader = (uint32_t)has_external_leader;
   strcpy(config.datacenter, "east");
   CHECK_STATUS(shoal_address_parse("127.0.0.1:0", &config.bind), SHOAL_OK);
-  CHECK_STATUS(shoal_node_start(&config, &node, NULL), SHOAL_OK);
+  CHECK_STATUS(shoal_node_start(&config, &node, NULL, 0), SHOAL_OK);
   if (seed) {
     CHECK_STATUS(shoal_node_join(node, seed, 1), SHOAL_OK);
   }
@@ -82,11 +82,12 @@ int main(void) {
 
   /* The gate probes every two seconds. */
   memset(&datacenter, 0, sizeof datacenter);
-  for (waits = 0; waits < 1000 && datacenter.total_cores != 8; waits++) {
+  datacenter.health = SHOAL_HEALTH_UNHEALTHY;
+  for (waits = 0; waits < 1000 && datacenter.health != SHOAL_HEALTH_HEALTHY; waits++) {
     CHECK_STATUS(shoal_node_datacenters(gate, &datacenter, 1, &count), SHOAL_OK);
     poll(NULL, 0, 10);
   }
-  CHECK(count == 1 && datacenter.available_cores == 6 && datacenter.queue_depth == 2);
+  CHECK(count == 1 && datacenter.total_cores == 8 && datacenter.available_cores == 6 && datacenter.queue_depth == 2);
   CHECK(datacenter.reachability == SHOAL_REACHABILITY_REACHABLE && datacenter.term == 5);
   CHECK(datacenter.health == SHOAL_HEALTH_HEALTHY && strcmp(datacenter.name, "east") == 0);
   CHECK(memcmp(&datacenter.leader, &manager_address, sizeof manager_address) == 0);

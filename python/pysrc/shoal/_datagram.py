@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable
 from functools import lru_cache
@@ -65,12 +66,18 @@ class WorkerNews(NamedTuple):
 
 
 @lru_cache(maxsize=_RINGS_KEPT)
-def _envelope(ring: bytes | tuple[bytes, ...]) -> Envelope:
+def envelope(ring: bytes | tuple[bytes, ...]) -> Envelope:
+    """What seals and opens with these secrets in this process."""
     return Envelope(ring, secrets.randbits(64))
 
 
+# A child must not seal under its parent's salt: it would count through the same nonces.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=envelope.cache_clear)
+
+
 def _of(secret: bytes | Iterable[bytes]) -> Envelope:
-    return _envelope(secret if isinstance(secret, (bytes, str)) else tuple(secret))
+    return envelope(secret if isinstance(secret, (bytes, str)) else tuple(secret))
 
 
 def seal(frame: bytes, secret: bytes | Iterable[bytes]) -> bytes:
@@ -78,7 +85,9 @@ def seal(frame: bytes, secret: bytes | Iterable[bytes]) -> bytes:
     return _of(secret).seal(frame)
 
 
-def open(datagram: bytes, secret: bytes | Iterable[bytes]) -> bytes:
+def open(  # noqa: A001
+    datagram: bytes, secret: bytes | Iterable[bytes]
+) -> bytes:
     """Opens and unpacks a datagram with any of the secrets; `DatagramError` when that fails."""
     return _of(secret).open(datagram)
 

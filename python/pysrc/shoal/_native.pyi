@@ -2,7 +2,9 @@
 
 import builtins
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, Self, final, type_check_only
+from typing import Any, Final, Literal, Self, TypeAlias, final, type_check_only
+
+from typing_extensions import disjoint_base
 
 from shoal._addresses import Address
 from shoal._config import Config, JobsConfig, RouterConfig, VivaldiConfig
@@ -33,6 +35,7 @@ __all__ = [
     "CoordinateSnapshot",
     "CoordinateTracker",
     "DatacenterCandidate",
+    "DatacenterView",
     "Datagram",
     "Engine",
     "Envelope",
@@ -57,6 +60,9 @@ __all__ = [
     "JobTimeouts",
     "JoinDelayed",
     "Joined",
+    "LeaderElected",
+    "LeaderLost",
+    "Leadership",
     "Left",
     "ManagerCandidate",
     "ManagerChoice",
@@ -69,6 +75,7 @@ __all__ = [
     "Overflow",
     "RankedDatacenter",
     "RankedManager",
+    "ReachabilityChanged",
     "Refuted",
     "Router",
     "RoutingDecision",
@@ -76,6 +83,7 @@ __all__ = [
     "Rtt",
     "Stalled",
     "StateChanged",
+    "SteppedDown",
     "WorkerId",
     "WorkerOverdue",
     "WorkflowCounts",
@@ -347,6 +355,119 @@ class Overflow(_Value):
     def __new__(cls, lost: int) -> Self: ...
     @property
     def lost(self) -> int: ...
+
+@final
+class LeaderElected(_Value):
+    __match_args__ = ("datacenter", "leader", "term", "at_ns")
+    def __new__(cls, datacenter: str, leader: Address, term: int, at_ns: int) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def leader(self) -> str: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class LeaderLost(_Value):
+    __match_args__ = ("datacenter", "leader", "term", "at_ns")
+    def __new__(cls, datacenter: str, leader: Address, term: int, at_ns: int) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def leader(self) -> str: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class SteppedDown(_Value):
+    __match_args__ = ("term", "reason", "at_ns")
+    def __new__(cls, term: int, reason: str, at_ns: int) -> Self: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class ReachabilityChanged(_Value):
+    __match_args__ = ("datacenter", "state", "before", "at_ns")
+    def __new__(cls, datacenter: str, state: str, before: str, at_ns: int) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class Leadership(_Value):
+    __match_args__ = ("leader", "term", "is_own")
+    def __new__(cls, leader: Address | None, term: int, is_own: bool) -> Self: ...
+    @property
+    def leader(self) -> str | None: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def is_own(self) -> bool: ...
+
+@final
+class DatacenterView(_Value):
+    __match_args__ = (
+        "datacenter",
+        "reachability",
+        "health",
+        "leader",
+        "term",
+        "manager_count",
+        "usable_manager_count",
+        "available_cores",
+        "total_cores",
+        "queue_depth",
+        "rtt",
+    )
+    def __new__(
+        cls,
+        datacenter: str,
+        reachability: str,
+        health: str,
+        leader: Address | None,
+        term: int,
+        manager_count: int,
+        usable_manager_count: int,
+        available_cores: int,
+        total_cores: int,
+        queue_depth: int,
+        rtt: Rtt | None,
+    ) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def reachability(self) -> str: ...
+    @property
+    def health(self) -> DatacenterHealth: ...
+    @property
+    def leader(self) -> str | None: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def manager_count(self) -> int: ...
+    @property
+    def usable_manager_count(self) -> int: ...
+    @property
+    def available_cores(self) -> int: ...
+    @property
+    def total_cores(self) -> int: ...
+    @property
+    def queue_depth(self) -> int: ...
+    @property
+    def rtt(self) -> Rtt | None: ...
 
 @final
 class OtherEvent(_Value):
@@ -840,6 +961,20 @@ class Node:
     def state(self, address: Address) -> bytes | None: ...
     def broadcast(self, payload: bytes | bytearray) -> None: ...
     def set_secrets(self, secret: bytes | Iterable[bytes]) -> None: ...
+    def leader(self) -> Leadership: ...
+    def name_leader(self, leader: Address | None, term: int) -> None: ...
+    def set_load(
+        self,
+        workers: tuple[int, int],
+        cores: tuple[int, int],
+        queue_depth: int,
+        active_job_count: int,
+    ) -> None: ...
+    def datacenters(self) -> list[DatacenterView]: ...
+    def route(self, job: JobName, preferred: list[str]) -> RoutingDecision: ...
+    def job_sent(self, job: JobName, datacenter: str, manager: Address | None) -> bool: ...
+    def job_failed(self, job: JobName, datacenter: str) -> bool: ...
+    def forget_route(self, job: JobName) -> bool: ...
     def job_started(
         self,
         job: JobName,
@@ -1042,6 +1177,8 @@ class RoutingDecision:
     def job(self) -> JobId | None: ...
     @property
     def selected(self) -> str | None: ...
+    @property
+    def manager(self) -> str | None: ...
     @property
     def reason(self) -> RoutingReason: ...
     @property
@@ -1253,20 +1390,20 @@ class NetworkCoordinate:
     def __eq__(self, other: object, /) -> bool: ...
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
     def __setstate__(self, state: Sequence[Any]) -> None: ...
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: None  # type: ignore[assignment]
 
+@disjoint_base
 class HyperscaleEngine:
     def __new__(cls, config: object, dimensions: int, seed: int) -> Self: ...
     def get_coordinate(self) -> NetworkCoordinate: ...
-    def update_with_rtt(
-        self, peer: NetworkCoordinate, rtt_seconds: float
-    ) -> NetworkCoordinate: ...
+    def update_with_rtt(self, peer: NetworkCoordinate, rtt_seconds: float) -> NetworkCoordinate: ...
     def estimate_rtt_ucb_ms(
         self, local: NetworkCoordinate | None, remote: NetworkCoordinate | None
     ) -> float: ...
     def coordinate_quality(self, coord: NetworkCoordinate | None = None) -> float: ...
     def is_converged(self, coord: NetworkCoordinate | None = None) -> bool: ...
 
+@disjoint_base
 class HyperscaleTracker:
     def __new__(cls, engine: HyperscaleEngine) -> Self: ...
     def get_coordinate(self) -> NetworkCoordinate: ...
@@ -1344,7 +1481,7 @@ class HyperscaleCandidate:
     def __gt__(self, other: object, /) -> bool: ...
     def __ge__(self, other: object, /) -> bool: ...
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: None  # type: ignore[assignment]
 
 @final
 class HyperscaleRanking:
@@ -1364,8 +1501,9 @@ class HyperscaleRanking:
         current: str | None,
     ) -> tuple[str, list[str], list[str], dict[str, float], int] | None: ...
 
-_News = tuple[Any, tuple[str, int], int, float, int, int, str | None]
+_News: TypeAlias = tuple[Any, tuple[str, int], int, float, int, int, str | None]
 
+@disjoint_base
 class GossipQueue:
     def __new__(cls) -> Self: ...
     @property

@@ -81,8 +81,8 @@ impl Engine {
         Some(Transmit { target: outgoing.destination, size })
     }
 
-    /// Whether a question has a form in this format and is worth it: comparing tables has none, so only
-    /// those who are not active here are asked for theirs.
+    /// Whether a question has a form in this format and is worth it: comparing tables has none, so
+    /// only those who are not active here are asked for theirs.
     fn is_translatable(&self, outgoing: &Outgoing) -> bool {
         match outgoing.kind {
             Kind::Probe | Kind::IndirectProbe | Kind::Gossip => true,
@@ -180,7 +180,8 @@ impl Engine {
         let health = self.own_health(&exchange.own_node_id, now);
         draft.push_health(&health);
         if !is_reply {
-            // The Python node reads the last entry of a request together with the coordinate behind it.
+            // The Python node reads the last entry of a request together with the coordinate behind
+            // it.
             draft.push_health(&health);
         }
         draft.push_coordinate_text(&exchange.coordinate.text[..exchange.coordinate.size]);

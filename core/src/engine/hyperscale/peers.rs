@@ -1,12 +1,13 @@
 //! What a node remembers of the peers it speaks with in the Python node's format.
 //!
-//! Open questions, because that format numbers none: a reply belongs to the oldest question to its sender that it
-//! can answer. A reply carries a Lamport time above that of its question, which tells some of the others
-//! apart. Whether a peer also speaks the native format. How much of its share a source has used.
+//! Open questions, because that format numbers none: a reply belongs to the oldest question to its
+//! sender that it can answer. A reply carries a Lamport time above that of its question, which
+//! tells some of the others apart. Whether a peer also speaks the native format. How much of its
+//! share a source has used.
 //!
 //! The memory is bounded: places are found by the address's hash, four to choose from, and the peer
-//! not heard for longest gives way to a new one. A peer forgotten early loses its open questions, whose
-//! replies are then counted as unmatched.
+//! not heard for longest gives way to a new one. A peer forgotten early loses its open questions,
+//! whose replies are then counted as unmatched.
 
 use crate::node::{Address, Generation};
 use crate::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use crate::wire::native::Kind;
 
 /// Questions to one peer that may be open at a time; the oldest gives way.
 const QUESTION_COUNT_MAX: usize = 8;
-/// A question open for longer counts as lost. The Python node may answer seconds later, and gives up itself
-/// after this time.
+/// A question open for longer counts as lost. The Python node may answer seconds later, and gives
+/// up itself after this time.
 const QUESTION_LIFETIME: Duration = Duration::from_secs(30);
 /// After a lost question, replies may belong to earlier ones for this long and measure nothing.
 const DOUBT: Duration = Duration::from_secs(30);

@@ -232,7 +232,8 @@ fn requests_are_such_that_the_present_python_node_loses_nothing() {
     let sent = talk.run(4 * SECOND, Some(&format!("ack>{PYTHON}")));
     let mut payloads: Vec<String> = Vec::new();
     for sent in sent.into_iter().filter(|sent| sent.is_request) {
-        // It cuts at the first `#|h`, at the first `#|m` before it, and hands the rest to the parser.
+        // It cuts at the first `#|h`, at the first `#|m` before it, and hands the rest to the
+        // parser.
         let (head, health) = sent.payload.split_once("#|h").expect("health in every request");
         let first = health.split(';').next().unwrap();
         assert_eq!(first.split('|').count(), 8, "{first}");
@@ -270,7 +271,7 @@ fn only_a_node_that_answers_as_documented_is_asked_to_let_join_once() {
 #[test]
 fn a_silent_python_node_is_declared_dead_and_may_come_back() {
     let mut talk = Talk::confirmed();
-    talk.run(40 * SECOND, None);
+    talk.run(60 * SECOND, None);
     assert_eq!(talk.state(), Some(MemberState::Dead));
     talk.ask(&format!("probe>{OWN}#|hn|gate|busy|1|1|1|1|2"));
     assert_eq!(talk.state(), Some(MemberState::Unconfirmed));

@@ -4,11 +4,11 @@
 //! {"vec":[8 numbers],"height":s,"adjustment":s,"error":s,"sample_count":n}
 //! ```
 //!
-//! A reader for exactly this, because nothing may be allocated, nested without bound or read as a number that
-//! is none: Python's JSON knows `NaN` and `Infinity`, and one of them would spoil every coordinate it
-//! meets. Unknown keys are skipped; the last of equal keys counts. That gives Shoal nodes a place to say that
-//! they also speak the native format, and in which run: `"shoal":1,"generation":n`, at which a Python node does
-//! not look.
+//! A reader for exactly this, because nothing may be allocated, nested without bound or read as a
+//! number that is none: Python's JSON knows `NaN` and `Infinity`, and one of them would spoil every
+//! coordinate it meets. Unknown keys are skipped; the last of equal keys counts. That gives Shoal
+//! nodes a place to say that they also speak the native format, and in which run:
+//! `"shoal":1,"generation":n`, at which a Python node does not look.
 
 use super::text::{self, TextWriter};
 use crate::coordinate::{Coordinate, DIMENSIONS};

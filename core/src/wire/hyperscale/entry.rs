@@ -6,8 +6,8 @@
 //! worker = worker ":" owner ":" host ":" tcp ":" udp ":" state ":" incarnation ":" cores ":" free ":" timestamp ":" datacenter
 //! ```
 //!
-//! Timestamps are the monotonic clock of the node the entry is about, so they order its own entries and
-//! compare with nothing else.
+//! Timestamps are the monotonic clock of the node the entry is about, so they order its own entries
+//! and compare with nothing else.
 
 use super::text::{self, TextWriter, field};
 use crate::node::{Address, MemberState, Role};

@@ -59,7 +59,8 @@ pub(super) fn float(text: &[u8]) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// The largest measurement or time that an entry tells; with its decimals it is a number of legal length.
+/// The largest measurement or time that an entry tells; with its decimals it is a number of legal
+/// length.
 const DECIMAL_MAX: f64 = 1e15;
 
 /// A number of an entry, which is written with a fixed number of decimals.

@@ -3,9 +3,23 @@ wants three parameters before Python 3.13."""
 
 from __future__ import annotations
 
-import collections.abc
 import sys
 import typing
+from typing import Any
+
+
+class _LenientGenerator:
+    """`typing.Generator`, which takes parameters that are left out for `None`."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+    def __getitem__(self, parameters: tuple[Any, ...]) -> Any:
+        return self._generator[(*parameters, None, None)[:3]]
+
 
 if sys.version_info < (3, 13):
-    setattr(typing, "Generator", collections.abc.Generator)  # noqa: B010
+    setattr(typing, "Generator", _LenientGenerator(typing.Generator))  # noqa: B010
