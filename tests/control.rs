@@ -1,5 +1,5 @@
-//! The control plane of real agents: every command answers, limits hold, snapshots survive `kill -9`, and
-//! the key ring changes under a running cluster.
+//! The control plane of real agents: every command answers, limits hold, snapshots survive `kill
+//! -9`, and the key ring changes under a running cluster.
 //!
 //! `SHOAL_KILLS=100` kills that many agents while they write snapshots, instead of a few.
 #![cfg(target_os = "linux")]

@@ -1,5 +1,6 @@
-//! What an idle agent costs in a cluster of twenty: resident memory and processor time, with and without
-//! a control plane. Judged in release builds; a debug build only shows that it can be measured.
+//! What an idle agent costs in a cluster of twenty: resident memory and processor time, with and
+//! without a control plane. Judged in release builds; a debug build only shows that it can be
+//! measured.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 

@@ -1,5 +1,5 @@
-//! What agents measure of themselves: the table in docs/operations.md names exactly what is there, and a
-//! scrape of a large cluster is quick and holds no probe back.
+//! What agents measure of themselves: the table in docs/operations.md names exactly what is there,
+//! and a scrape of a large cluster is quick and holds no probe back.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -67,8 +67,9 @@ fn the_documented_table_is_what_is_measured() {
     assert!(documented == measured, "the table in docs/operations.md should be\n{table}");
 }
 
-/// Datagrams by which a member of the cluster speaks of ten thousand workers that are not there. Workers
-/// are not asked to show themselves, so they stay in the table, and the agent has nothing to do with them.
+/// Datagrams by which a member of the cluster speaks of ten thousand workers that are not there.
+/// Workers are not asked to show themselves, so they stay in the table, and the agent has nothing
+/// to do with them.
 fn gossip(recipient: Address) -> Vec<Vec<u8>> {
     let secret = Secret::new(SECRET).unwrap();
     let mut envelopes = Envelopes::new(&[secret], 1, 2, &mut Random::new(7));
@@ -183,4 +184,30 @@ fn a_scrape_of_ten_thousand_members_is_quick_and_delays_no_probe() {
     assert_eq!(more("shoal_probes_failed_total"), 0.0);
     assert!(lag_ms < 20.0, "deadlines were met {lag_ms} ms late");
     drop(peer);
+}
+
+/// Names that a text mentions, without what a sample adds to its family's name.
+fn mentioned(text: &str) -> Vec<String> {
+    let is_part = |byte: char| byte.is_ascii_lowercase() || byte == '_';
+    let words = text.split(|byte| !is_part(byte)).filter(|word| word.starts_with("shoal_"));
+    let family = |word: &str| {
+        let suffix = ["_total", "_bucket", "_count", "_sum", "_info"].into_iter();
+        let mut families = suffix.filter_map(|suffix| word.strip_suffix(suffix));
+        families.next().unwrap_or(word).to_owned()
+    };
+    words.map(family).collect()
+}
+
+#[test]
+fn the_dashboard_shows_what_there_is() {
+    let dashboard = include_str!("../packaging/grafana.json");
+    serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
+    let document = include_str!("../docs/operations.md");
+    let names = mentioned(dashboard);
+    assert!(names.len() > 15, "{names:?}");
+    // A pattern over all drops stands for its families.
+    for name in names.iter().filter(|name| *name != "shoal_dropped_") {
+        assert!(document.contains(&format!("| `{name}` |")), "{name} is not measured");
+    }
+    assert!(document.contains("| `shoal_dropped_forged` |"));
 }

@@ -1,5 +1,5 @@
-//! The walk-through of docs/operations.md, run as it stands: eight agents in three datacenters, driven only
-//! by `shoal` commands.
+//! The commands of the documents, run as they stand: eight agents in three datacenters, driven only
+//! by `shoal` commands (docs/operations.md), and simulations (docs/simulation.md).
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -34,11 +34,12 @@ fn commands(document: &str) -> String {
     script
 }
 
-#[test]
-fn the_walk_through_works_as_it_stands() {
-    let script = commands(include_str!("../docs/operations.md"));
-    assert!(script.lines().count() > 40, "the document has lost its commands");
-    let folder = std::env::temp_dir().join(format!("shoal-operations-{}", std::process::id()));
+/// Runs a document's commands in a folder of their own. Panics with what they said when one fails.
+/// Returns what the files with these names held in the end.
+fn walk(name: &str, document: &str, kept: &[&str]) -> String {
+    let script = commands(document);
+    assert!(!script.is_empty(), "the document has lost its commands");
+    let folder = std::env::temp_dir().join(format!("shoal-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let programs = shoal().parent().unwrap().to_owned();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
@@ -67,9 +68,21 @@ fn the_walk_through_works_as_it_stands() {
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     let _ = child.wait();
     let said = fs::read_to_string(folder.join("output")).unwrap();
-    let logs = ["east-1.log", "west-1.log"].map(|name| fs::read_to_string(folder.join(name)));
+    let kept = kept.iter().map(|name| fs::read_to_string(folder.join(name)).unwrap_or_default());
+    let kept = kept.collect::<Vec<_>>().join("\n");
     fs::remove_dir_all(&folder).unwrap();
-    let logs = logs.map(Result::unwrap_or_default).join("\n");
-    assert!(status.is_some_and(|status| status.success()), "{status:?}: {said}\n{logs}");
-    assert!(!logs.contains("dead "), "a member was lost: {logs}");
+    assert!(status.is_some_and(|status| status.success()), "{status:?}: {said}\n{kept}");
+    kept
+}
+
+#[test]
+fn the_walk_through_works_as_it_stands() {
+    let document = include_str!("../docs/operations.md");
+    let logs = walk("operations", document, &["east-1.log", "west-1.log"]);
+    assert!(logs.contains("started ") && !logs.contains("dead "), "a member was lost: {logs}");
+}
+
+#[test]
+fn the_simulations_work_as_they_stand() {
+    walk("simulation", include_str!("../docs/simulation.md"), &[]);
 }

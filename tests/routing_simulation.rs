@@ -25,9 +25,10 @@ fn jobs_go_near_stay_and_fail_over() {
         };
         // Every broken rule of buckets is an error here.
         let report = run(&world.matrix(), &short).unwrap();
-        let at = |share: f64, whole: f64| share / whole;
-        assert!(at(report.median_rtt_ms, report.random_median_rtt_ms) <= 0.5, "{seed}: {report:?}");
-        assert!(at(report.median_rtt_ms, report.oracle_median_rtt_ms) <= 1.1, "{seed}: {report:?}");
+        // In some worlds even the best choice is far away.
+        let best = report.oracle_median_rtt_ms;
+        let half = (report.random_median_rtt_ms / 2.0).max(best * 1.001);
+        assert!(report.median_rtt_ms <= half.min(best * 1.1), "{seed}: {report:?}");
         assert!(report.switch_rate < 0.01, "{seed}: {report:?}");
         assert!(report.load_cv < 0.3, "{seed}: {report:?}");
         assert!(report.failover_ms_p99 < 10_000.0, "{seed}: {report:?}");

@@ -1,4 +1,5 @@
-//! `shoal status`, `members`, `rtt`, `metrics`, `reload` and `leave`: one question to a running agent each.
+//! `shoal status`, `members`, `rtt`, `metrics`, `reload` and `leave`: one question to a running
+//! agent each.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,8 @@ pub struct MembersArguments {
     #[command(flatten)]
     target: Target,
     /// Only members in this state; repeat for more
-    #[arg(long, value_name = "STATE", value_parser = ["unconfirmed", "alive", "suspect", "dead", "left"])]
+    #[arg(long, value_name = "STATE",
+          value_parser = ["unconfirmed", "alive", "suspect", "dead", "left"])]
     state: Vec<String>,
     /// Only members of this role; repeat for more
     #[arg(long, value_name = "ROLE", value_parser = ["gate", "manager", "worker"])]
@@ -339,8 +341,8 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The table's lines. Columns from `numbers` on are flush right; `dress` may put colour on a cell,
-    /// given its row, its column and its padded text.
+    /// The table's lines. Columns from `numbers` on are flush right; `dress` may put colour on a
+    /// cell, given its row, its column and its padded text.
     pub fn text(&self, numbers: usize, dress: impl Fn(usize, usize, &str) -> String) -> String {
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].len()).max().unwrap_or(0);

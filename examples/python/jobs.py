@@ -2,10 +2,10 @@
 
     python examples/python/jobs.py
 
-A gate and two managers in one program. The first manager leads a job and a worker gets more time for
-it; then that manager stops without a word. What the next one needs was published as the state of
-its node, which every member holds. When the death is noticed the second manager goes on from there,
-and when the time and the extension are over, the gate ends the job.
+A gate and two managers in one program. The first manager leads a job and a worker gets more time
+for it; then that manager stops without a word. What the next one needs was published as the state
+of its node, which every member holds. When the death is noticed the second manager goes on from
+there, and when the time and the extension are over, the gate ends the job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import shoal
 
 SECRET = b"a secret for the example only"
-# Peers are probed five times as often as by default, and the first extension is half of two seconds.
+# Peers are probed every 200 ms, and the first extension is half of two seconds.
 CONFIG = shoal.Config(
     probe_interval_ms=200,
     jobs=shoal.JobsConfig(extension=shoal.ExtensionConfig(base_ms=2_000)),
@@ -31,8 +31,15 @@ def make_node(role: str, datacenter: str, *join: str) -> shoal.Node:
     )
 
 
-async def take_over(manager: shoal.Node) -> None:
-    """Goes on with the job of a manager that died, from what it published last."""
+def is_alive(node: shoal.Node, address: str) -> bool:
+    """Whether a node knows this member as alive."""
+    member = node.member(address)
+    return member is not None and member.state is shoal.MemberState.ALIVE
+
+
+async def take_over(manager: shoal.Node, is_ready: asyncio.Event) -> None:
+    """Goes on with the job of a manager that died, from what it published last. Is ready as soon as
+    it would notice that."""
     published: dict[str, tuple[shoal.JobSnapshot, float]] = {}
     async for event in manager.events():
         match event:
@@ -46,6 +53,8 @@ async def take_over(manager: shoal.Node) -> None:
             case shoal.JobTimedOut(reason=reason, elapsed_seconds=seconds):
                 print(f"second: timed out because of {reason}, after {seconds:.2f} s", flush=True)
                 return
+        if any(is_alive(manager, address) for address in published):
+            is_ready.set()
 
 
 async def watch(gate: shoal.Node) -> None:
@@ -63,10 +72,12 @@ async def main() -> None:
         asyncio.timeout(30),
         make_node("gate", "hub") as gate,
         make_node("manager", "east", gate.address) as second,
+        asyncio.TaskGroup() as tasks,
     ):
+        is_ready = asyncio.Event()
+        tasks.create_task(watch(gate))
+        tasks.create_task(take_over(second, is_ready))
         first = make_node("manager", "east", gate.address).start()
-        while any(len(node.members()) < 3 for node in (gate, first, second)):
-            await asyncio.sleep(0.05)
 
         # The gate sends a job to the east, the first manager there leads it.
         gate.gate_job_started("nightly", timeout_seconds=5, datacenters={"east": first.address})
@@ -77,12 +88,9 @@ async def main() -> None:
         kept = first.job_snapshot("nightly")
         assert kept is not None
         first.state = kept.to_bytes()
-        while second.state_of(first.address) is None:
-            await asyncio.sleep(0.05)
+        await is_ready.wait()
         first.close()
         print("first: stopped", flush=True)
-
-        await asyncio.gather(take_over(second), watch(gate))
 
 
 if __name__ == "__main__":

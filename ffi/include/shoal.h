@@ -242,6 +242,15 @@ struct sockaddr;
 /** epoll with batched receive and send calls, even where io_uring would work. */
 #define SHOAL_BACKEND_POLL 2
 
+/** Shoal's own datagrams. */
+#define SHOAL_WIRE_NATIVE 0
+
+/**
+ * The datagrams of hyperscale's Python node, so that both kinds form one cluster. Shoal nodes
+ * tell each other that they also speak the native ones, and change to them.
+ */
+#define SHOAL_WIRE_HYPERSCALE 1
+
 /** Any processor. */
 #define SHOAL_CPU_ANY -1
 
@@ -610,6 +619,13 @@ typedef struct shoal_config {
   const struct shoal_timeouts_config *jobs;
   /** The largest state that is sent or accepted, in bytes; at most 1,048,576. */
   uint32_t state_size_max;
+  /** The datagrams to begin with, for all nodes of a cluster the same: a `SHOAL_WIRE_` number. */
+  uint32_t wire_format;
+  /**
+   * Requests per second that one source may send in hyperscale's format, and how many at
+   * once; 10 to 10,000,000.
+   */
+  uint32_t source_request_rate;
   /** Zero. */
   uint32_t reserved;
 } shoal_config;

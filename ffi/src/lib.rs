@@ -66,6 +66,7 @@ pub mod member;
 pub mod metrics;
 pub mod node;
 pub mod node_jobs;
+pub mod node_routes;
 pub mod router;
 pub mod router_config;
 pub mod status;

@@ -3,6 +3,7 @@
 //! here.
 
 use shoal_core::coordinate::Refusal;
+use shoal_core::federation::NameLeaderError;
 use shoal_core::io::{NodeError, StartError};
 use shoal_core::jobs::{ExtensionDenial, JobError};
 use shoal_core::routing::RouteError;
@@ -39,6 +40,11 @@ pub const SHOAL_STOPPED: shoal_status = -11;
 pub const SHOAL_LEAVING: shoal_status = -12;
 /// The node has another role than this is for.
 pub const SHOAL_WRONG_ROLE: shoal_status = -13;
+
+/// The managers elect their leader, so it cannot be named.
+pub const SHOAL_LEADER_ELECTED: shoal_status = -14;
+/// The term of a named leader is over, belongs to another, or is too high.
+pub const SHOAL_STALE_TERM: shoal_status = -15;
 
 /// No address and port in a form that Shoal reads.
 pub const SHOAL_INVALID_ADDRESS: shoal_status = -20;
@@ -141,6 +147,8 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_STOPPED, c"the node has stopped"),
     (SHOAL_LEAVING, c"the node is leaving"),
     (SHOAL_WRONG_ROLE, c"the node has another role than this is for"),
+    (SHOAL_LEADER_ELECTED, c"the managers elect their leader"),
+    (SHOAL_STALE_TERM, c"the term is over, taken or too high"),
     (SHOAL_INVALID_ADDRESS, c"no address and port"),
     (SHOAL_INVALID_SEED, c"nobody can be reached at the address of a seed"),
     (SHOAL_TOO_MANY_SEEDS, c"too many seeds"),
@@ -212,6 +220,9 @@ pub(crate) fn of_command_error(error: &CommandError) -> shoal_status {
         CommandError::JobSuspicionsFull => SHOAL_TOO_MANY_SUSPICIONS,
         CommandError::Role { .. } => SHOAL_WRONG_ROLE,
         CommandError::Job(error) => of_job_error(error),
+        CommandError::NameLeader(NameLeaderError::Elected) => SHOAL_LEADER_ELECTED,
+        CommandError::NameLeader(NameLeaderError::StaleTerm { .. }) => SHOAL_STALE_TERM,
+        CommandError::Route(error) => of_route_error(*error),
         CommandError::KeyRing(error) => of_config_error(error),
         _ => SHOAL_UNKNOWN,
     }

@@ -6,7 +6,7 @@ mod toolchain;
 
 use toolchain::{Build, Library, available, run, run_valgrind};
 
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 14] = [
     "smoke",
     "null",
     "null_jobs",
@@ -15,6 +15,7 @@ const PROGRAMS: [&str; 12] = [
     "coordinates",
     "routes",
     "jobs",
+    "leaders",
     "threads",
     "envelopes",
     "metrics",

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod convert;
 mod coordinates;
+mod datagram;
 mod engine;
 mod errors;
 mod events;
@@ -17,6 +18,7 @@ mod fork;
 mod hyperscale;
 mod ids;
 mod jobs;
+mod leaders;
 mod names;
 mod node;
 mod routing;
@@ -30,6 +32,8 @@ mod _native {
     use crate::config::{check_config, config_defaults};
     #[pymodule_export]
     use crate::coordinates::{CoordinateSnapshot, CoordinateTracker};
+    #[pymodule_export]
+    use crate::datagram::{Datagram, Envelope};
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
@@ -57,6 +61,10 @@ mod _native {
     };
     #[pymodule_export]
     use crate::jobs::{GateJobTimeouts, JobTimeouts, WorkflowStateMachine};
+    #[pymodule_export]
+    use crate::leaders::{
+        DatacenterView, LeaderElected, LeaderLost, Leadership, ReachabilityChanged, SteppedDown,
+    };
     #[pymodule_export]
     use crate::names::enum_names;
     #[pymodule_export]

@@ -1,10 +1,10 @@
 //! The agent's control plane: a thread of its own beside the node's, that answers clients on a Unix
 //! socket, serves metrics over HTTP and writes snapshots.
 //!
-//! It runs only when one of the three is asked for. It reads the node's mirror and sends it commands, as
-//! any host does, so nothing that a client does can hold a probe back. Everything is bounded: clients,
-//! the size of their questions, and the time they may take; what exceeds a bound loses its
-//! connection.
+//! It runs only when one of the three is asked for. It reads the node's mirror and sends it
+//! commands, as any host does, so nothing that a client does can hold a probe back. Everything is
+//! bounded: clients, the size of their questions, and the time they may take; what exceeds a bound
+//! loses its connection.
 
 mod answers;
 pub mod client;

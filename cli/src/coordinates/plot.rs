@@ -1,8 +1,8 @@
 //! The members' coordinates as a picture: a page or a drawing that needs nothing but itself.
 //!
 //! Eight dimensions are flattened onto the plane that shows most of their spread, on one scale in
-//! milliseconds; heights (access links) have no direction and stand in the table. The page wears the
-//! demo report's look, in light and in dark.
+//! milliseconds; heights (access links) have no direction and stand in the table. The page wears
+//! the demo report's look, in light and in dark.
 
 use std::fmt::Write;
 
@@ -82,7 +82,8 @@ pub fn page(places: &[Place], asked: &str) -> String {
         &mut page,
         format_args!(
             "<header>\n<h1>Where the nodes are</h1>\n<p>{nodes} nodes in {datacenters} \
-             datacenters, placed by the round trips between them, as {} sees them.</p>\n</header>\n",
+             datacenters, placed by the round trips between them, as {} sees them.</p>\n\
+             </header>\n",
             escape(asked)
         ),
     );
@@ -91,8 +92,8 @@ pub fn page(places: &[Place], asked: &str) -> String {
     add(
         &mut page,
         format_args!(
-            "</div>\n<p class=\"note\">Coordinates have eight dimensions; this plane shows {:.0} % of \
-             their spread. Point at a dot for its address.</p>\n</section>\n",
+            "</div>\n<p class=\"note\">Coordinates have eight dimensions; this plane shows {:.0} % \
+             of their spread. Point at a dot for its address.</p>\n</section>\n",
             map.explained * 100.0
         ),
     );
@@ -145,8 +146,8 @@ fn drawing(map: &Map<'_>) -> String {
         add(
             &mut svg,
             format_args!(
-                "<circle class=\"dot dc{colour}{down}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"6\"><title>{} {} \
-                 in {}, {}</title></circle>\n",
+                "<circle class=\"dot dc{colour}{down}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"6\">\
+                 <title>{} {} in {}, {}</title></circle>\n",
                 escape(&place.address),
                 escape(&place.role),
                 escape(&place.datacenter),
@@ -182,7 +183,8 @@ fn drawing(map: &Map<'_>) -> String {
 struct Labels(Vec<(Point, f64)>);
 
 impl Labels {
-    /// The height of a label at this place, lifted until it covers no other, or put below all of them.
+    /// The height of a label at this place, lifted until it covers no other, or put below all of
+    /// them.
     fn free(&mut self, [x, mut y]: Point, half: f64, height: f64) -> f64 {
         let covers = |labels: &Labels, y: f64| {
             labels.0.iter().any(|([other_x, other_y], other_half)| {
@@ -238,8 +240,8 @@ fn grid(factor: f64, height: f64) -> String {
 /// The predicted round trips between datacenters.
 fn distances(map: &Map<'_>) -> String {
     let mut html = String::from(
-        "<section>\n<h2>Between datacenters</h2>\n<p class=\"introduction\">Median of the predicted \
-         round trips, in milliseconds; inside a datacenter between its own nodes.</p>\n\
+        "<section>\n<h2>Between datacenters</h2>\n<p class=\"introduction\">Median of the \
+         predicted round trips, in milliseconds; inside a datacenter between its own nodes.</p>\n\
          <div class=\"card scroll\">\n<table>\n<tr><th></th>",
     );
     for (number, name) in map.datacenters.iter().enumerate() {
@@ -280,7 +282,8 @@ fn median_between(map: &Map<'_>, a: usize, b: usize) -> Option<f64> {
 fn members(map: &Map<'_>) -> String {
     let mut html = String::from(
         "<section>\n<h2>The nodes</h2>\n<div class=\"card scroll\">\n<table>\n<tr><th>address</th>\
-         <th>datacenter</th><th>role</th><th>state</th><th>access link, ms</th><th>error</th></tr>\n",
+         <th>datacenter</th><th>role</th><th>state</th><th>access link, ms</th><th>error</th>\
+         </tr>\n",
     );
     let mut order: Vec<&Place> = map.places.iter().collect();
     order.sort_by_key(|place| (&place.datacenter, &place.role, &place.address));

@@ -330,19 +330,7 @@ impl Membership {
         effects: &mut Effects,
         now: Instant,
     ) {
-        if outgoing.kind == Kind::Probe {
-            self.probes.note_sent(outgoing.sequence, now);
-        }
-        if self.is_leaving() {
-            writer.push_update(&self.update(OWN_SLOT, 0));
-        }
-        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
-        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
-        if let Some(slot) = self.table.find(outgoing.recipient)
-            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
-        {
-            writer.push_update(&self.update(slot, 0));
-        }
+        self.write_first_updates(outgoing, writer, now);
         match outgoing.kind {
             Kind::SyncReply => self.write_page(outgoing.parameter, writer),
             Kind::StateReply => self.write_state_part(outgoing, writer),
@@ -361,6 +349,41 @@ impl Membership {
             }
         }
         effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    /// The same for a format that carries updates and nothing else.
+    pub fn write_updates_only(
+        &mut self,
+        outgoing: &Outgoing,
+        writer: &mut MessageWriter,
+        effects: &mut Effects,
+        now: Instant,
+    ) {
+        self.write_first_updates(outgoing, writer, now);
+        self.write_gossip(writer, 0);
+        effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    /// What the recipient must know before anything else.
+    fn write_first_updates(
+        &mut self,
+        outgoing: &Outgoing,
+        writer: &mut MessageWriter,
+        now: Instant,
+    ) {
+        if outgoing.kind == Kind::Probe {
+            self.probes.note_sent(outgoing.sequence, now);
+        }
+        if self.is_leaving() {
+            writer.push_update(&self.update(OWN_SLOT, 0));
+        }
+        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
+        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
+        if let Some(slot) = self.table.find(outgoing.recipient)
+            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
+        {
+            writer.push_update(&self.update(slot, 0));
+        }
     }
 
     /// Whether a member in this state hears of it with everything that is sent to it.

@@ -2,10 +2,13 @@
 
 import builtins
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, Self, final, type_check_only
+from typing import Any, Final, Literal, Self, TypeAlias, final, type_check_only
+
+from typing_extensions import disjoint_base
 
 from shoal._addresses import Address
 from shoal._config import Config, JobsConfig, RouterConfig, VivaldiConfig
+from shoal._datagram import HealthNews, MemberNews, WorkerNews
 from shoal._enums import (
     Bucket,
     CircuitState,
@@ -23,6 +26,7 @@ from shoal._enums import (
 )
 from shoal._events import Event, JobEvent
 from shoal._ids import Datacenters, JobName, WorkerName, WorkflowName
+from shoal.hyperscale.routing.candidate_filter import DemotionReason, ExclusionReason
 
 __all__ = [
     "Broadcast",
@@ -31,12 +35,20 @@ __all__ = [
     "CoordinateSnapshot",
     "CoordinateTracker",
     "DatacenterCandidate",
+    "DatacenterView",
+    "Datagram",
     "Engine",
+    "Envelope",
     "ExcludedDatacenter",
     "ExcludedManager",
     "ExtensionDenial",
     "ExtensionGrant",
     "GateJobTimeouts",
+    "GossipQueue",
+    "HyperscaleCandidate",
+    "HyperscaleEngine",
+    "HyperscaleRanking",
+    "HyperscaleTracker",
     "JobGlobalTimeout",
     "JobId",
     "JobMemberDead",
@@ -48,17 +60,22 @@ __all__ = [
     "JobTimeouts",
     "JoinDelayed",
     "Joined",
+    "LeaderElected",
+    "LeaderLost",
+    "Leadership",
     "Left",
     "ManagerCandidate",
     "ManagerChoice",
     "Member",
     "MemberEvent",
+    "NetworkCoordinate",
     "Node",
     "NodeThread",
     "OtherEvent",
     "Overflow",
     "RankedDatacenter",
     "RankedManager",
+    "ReachabilityChanged",
     "Refuted",
     "Router",
     "RoutingDecision",
@@ -66,6 +83,7 @@ __all__ = [
     "Rtt",
     "Stalled",
     "StateChanged",
+    "SteppedDown",
     "WorkerId",
     "WorkerOverdue",
     "WorkflowCounts",
@@ -79,6 +97,7 @@ __all__ = [
     "classify_datacenter",
     "config_defaults",
     "enum_names",
+    "hyperscale_estimate_seconds",
 ]
 
 __version__: Final[str]
@@ -336,6 +355,119 @@ class Overflow(_Value):
     def __new__(cls, lost: int) -> Self: ...
     @property
     def lost(self) -> int: ...
+
+@final
+class LeaderElected(_Value):
+    __match_args__ = ("datacenter", "leader", "term", "at_ns")
+    def __new__(cls, datacenter: str, leader: Address, term: int, at_ns: int) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def leader(self) -> str: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class LeaderLost(_Value):
+    __match_args__ = ("datacenter", "leader", "term", "at_ns")
+    def __new__(cls, datacenter: str, leader: Address, term: int, at_ns: int) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def leader(self) -> str: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class SteppedDown(_Value):
+    __match_args__ = ("term", "reason", "at_ns")
+    def __new__(cls, term: int, reason: str, at_ns: int) -> Self: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class ReachabilityChanged(_Value):
+    __match_args__ = ("datacenter", "state", "before", "at_ns")
+    def __new__(cls, datacenter: str, state: str, before: str, at_ns: int) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class Leadership(_Value):
+    __match_args__ = ("leader", "term", "is_own")
+    def __new__(cls, leader: Address | None, term: int, is_own: bool) -> Self: ...
+    @property
+    def leader(self) -> str | None: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def is_own(self) -> bool: ...
+
+@final
+class DatacenterView(_Value):
+    __match_args__ = (
+        "datacenter",
+        "reachability",
+        "health",
+        "leader",
+        "term",
+        "manager_count",
+        "usable_manager_count",
+        "available_cores",
+        "total_cores",
+        "queue_depth",
+        "rtt",
+    )
+    def __new__(
+        cls,
+        datacenter: str,
+        reachability: str,
+        health: str,
+        leader: Address | None,
+        term: int,
+        manager_count: int,
+        usable_manager_count: int,
+        available_cores: int,
+        total_cores: int,
+        queue_depth: int,
+        rtt: Rtt | None,
+    ) -> Self: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def reachability(self) -> str: ...
+    @property
+    def health(self) -> DatacenterHealth: ...
+    @property
+    def leader(self) -> str | None: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def manager_count(self) -> int: ...
+    @property
+    def usable_manager_count(self) -> int: ...
+    @property
+    def available_cores(self) -> int: ...
+    @property
+    def total_cores(self) -> int: ...
+    @property
+    def queue_depth(self) -> int: ...
+    @property
+    def rtt(self) -> Rtt | None: ...
 
 @final
 class OtherEvent(_Value):
@@ -829,6 +961,20 @@ class Node:
     def state(self, address: Address) -> bytes | None: ...
     def broadcast(self, payload: bytes | bytearray) -> None: ...
     def set_secrets(self, secret: bytes | Iterable[bytes]) -> None: ...
+    def leader(self) -> Leadership: ...
+    def name_leader(self, leader: Address | None, term: int) -> None: ...
+    def set_load(
+        self,
+        workers: tuple[int, int],
+        cores: tuple[int, int],
+        queue_depth: int,
+        active_job_count: int,
+    ) -> None: ...
+    def datacenters(self) -> list[DatacenterView]: ...
+    def route(self, job: JobName, preferred: list[str]) -> RoutingDecision: ...
+    def job_sent(self, job: JobName, datacenter: str, manager: Address | None) -> bool: ...
+    def job_failed(self, job: JobName, datacenter: str) -> bool: ...
+    def forget_route(self, job: JobName) -> bool: ...
     def job_started(
         self,
         job: JobName,
@@ -1032,6 +1178,8 @@ class RoutingDecision:
     @property
     def selected(self) -> str | None: ...
     @property
+    def manager(self) -> str | None: ...
+    @property
     def reason(self) -> RoutingReason: ...
     @property
     def bucket(self) -> Bucket | None: ...
@@ -1176,3 +1324,211 @@ class WorkflowStateMachine:
     def remove(self, workflow: WorkflowName) -> bool: ...
     def remove_job(self, job: JobName) -> int: ...
     def __len__(self) -> int: ...
+
+@final
+class Envelope:
+    def __new__(cls, secret: bytes | Iterable[bytes], seed: int) -> Self: ...
+    def seal(self, frame: bytes) -> bytes: ...
+    def open(self, datagram: bytes) -> bytes: ...
+    def encrypt(self, data: bytes) -> bytes: ...
+    def decrypt(self, data: bytes) -> bytes: ...
+    def parse(self, datagram: bytes) -> Datagram: ...
+
+@final
+class Datagram:
+    @property
+    def kind(self) -> Literal["request", "reply"]: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def handler(self) -> str: ...
+    @property
+    def clock(self) -> int | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def args(self) -> list[str]: ...
+    @property
+    def target(self) -> str | None: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def state(self) -> bytes | None: ...
+    @property
+    def coordinate(self) -> NetworkCoordinate | None: ...
+    @property
+    def members(self) -> list[MemberNews]: ...
+    @property
+    def health(self) -> list[HealthNews]: ...
+    @property
+    def workers(self) -> list[WorkerNews]: ...
+
+def hyperscale_estimate_seconds(local: NetworkCoordinate, peer: NetworkCoordinate) -> float: ...
+
+@final
+class NetworkCoordinate:
+    vec: list[float]
+    height: float
+    adjustment: float
+    error: float
+    updated_at: float
+    sample_count: int
+    def __new__(
+        cls,
+        vec: Sequence[float] | None = None,
+        height: float | None = None,
+        adjustment: float | None = None,
+        error: float | None = None,
+        updated_at: float | None = None,
+        sample_count: int = 0,
+    ) -> Self: ...
+    def to_dict(self) -> dict[str, Any]: ...
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
+    def __setstate__(self, state: Sequence[Any]) -> None: ...
+    __hash__: None  # type: ignore[assignment]
+
+@disjoint_base
+class HyperscaleEngine:
+    def __new__(cls, config: object, dimensions: int, seed: int) -> Self: ...
+    def get_coordinate(self) -> NetworkCoordinate: ...
+    def update_with_rtt(self, peer: NetworkCoordinate, rtt_seconds: float) -> NetworkCoordinate: ...
+    def estimate_rtt_ucb_ms(
+        self, local: NetworkCoordinate | None, remote: NetworkCoordinate | None
+    ) -> float: ...
+    def coordinate_quality(self, coord: NetworkCoordinate | None = None) -> float: ...
+    def is_converged(self, coord: NetworkCoordinate | None = None) -> bool: ...
+
+@disjoint_base
+class HyperscaleTracker:
+    def __new__(cls, engine: HyperscaleEngine) -> Self: ...
+    def get_coordinate(self) -> NetworkCoordinate: ...
+    def update_peer_coordinate(
+        self, peer_id: str, peer_coordinate: NetworkCoordinate, rtt_ms: float
+    ) -> NetworkCoordinate: ...
+    def estimate_rtt_ms(self, peer_coordinate: NetworkCoordinate) -> float: ...
+    def estimate_rtt_ucb_ms(
+        self, peer_coordinate: NetworkCoordinate | None = None, peer_id: str | None = None
+    ) -> float: ...
+    def coordinate_quality(self, coord: NetworkCoordinate | None = None) -> float: ...
+    def is_converged(self) -> bool: ...
+    def get_peer_coordinate(self, peer_id: str) -> NetworkCoordinate | None: ...
+    def get_peer_count(self) -> int: ...
+    def get_all_peer_ids(self) -> list[str]: ...
+    def forget_silent_peers(self, max_age_seconds: float) -> int: ...
+    @property
+    def _peers(self) -> dict[str, NetworkCoordinate]: ...
+    @property
+    def _peer_last_seen(self) -> dict[str, float]: ...
+
+@final
+class HyperscaleCandidate:
+    datacenter_id: str
+    health_bucket: str
+    available_cores: int
+    total_cores: int
+    queue_depth: int
+    lhm_multiplier: float
+    circuit_breaker_pressure: float
+    has_coordinate: bool
+    rtt_ucb_ms: float
+    coordinate_quality: float
+    total_managers: int
+    healthy_managers: int
+    excluded: bool
+    exclusion_reason: ExclusionReason | None
+    demoted: bool
+    demotion_reason: DemotionReason | None
+    original_bucket: str | None
+    health_severity_weight: float
+    worker_overload_ratio: float
+    overloaded_worker_count: int
+    estimated_latency_ms: float
+    estimated_throughput_rps: float
+    def __new__(
+        cls,
+        datacenter_id: str,
+        health_bucket: str,
+        available_cores: int,
+        total_cores: int,
+        queue_depth: int,
+        lhm_multiplier: float,
+        circuit_breaker_pressure: float,
+        has_coordinate: bool = False,
+        rtt_ucb_ms: float = 100.0,
+        coordinate_quality: float = 0.0,
+        total_managers: int = 0,
+        healthy_managers: int = 0,
+        excluded: bool = False,
+        exclusion_reason: ExclusionReason | None = None,
+        demoted: bool = False,
+        demotion_reason: DemotionReason | None = None,
+        original_bucket: str | None = None,
+        health_severity_weight: float = 1.0,
+        worker_overload_ratio: float = 0.0,
+        overloaded_worker_count: int = 0,
+        estimated_latency_ms: float = 0.0,
+        estimated_throughput_rps: float = 0.0,
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __lt__(self, other: object, /) -> bool: ...
+    def __le__(self, other: object, /) -> bool: ...
+    def __gt__(self, other: object, /) -> bool: ...
+    def __ge__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class HyperscaleRanking:
+    def __new__(
+        cls,
+        scoring: object,
+        cooldown_factor: float,
+        reasons: tuple[object, object, object, object],
+    ) -> Self: ...
+    def rank(
+        self,
+        candidates: list[HyperscaleCandidate],
+        tracker: HyperscaleTracker | None,
+        by_rank: bool,
+        preferred: set[str] | None,
+        cooling: dict[str, float] | None,
+        current: str | None,
+    ) -> tuple[str, list[str], list[str], dict[str, float], int] | None: ...
+
+_News: TypeAlias = tuple[Any, tuple[str, int], int, float, int, int, str | None]
+
+@disjoint_base
+class GossipQueue:
+    def __new__(cls) -> Self: ...
+    @property
+    def size_limited(self) -> int: ...
+    @property
+    def oversized(self) -> int: ...
+    def put(
+        self,
+        update_type: str,
+        host: str,
+        port: int,
+        incarnation: int,
+        told_max: int,
+        role: str | None = None,
+        told: int = 0,
+        timestamp: float | None = None,
+    ) -> bool: ...
+    def encode_section(self, count_max: int, size_max: int) -> bytes: ...
+    def least_told(self, count_max: int) -> list[_News]: ...
+    def all(self) -> list[_News]: ...
+    def tell(self, host: str, port: int) -> None: ...
+    def remove(self, host: str, port: int) -> bool: ...
+    def remove_before(self, timestamp: float) -> int: ...
+    def remove_told(self) -> int: ...
+    def remove_oldest(self, count: int) -> int: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+    def knows(self, host: str, port: int) -> bool: ...

@@ -19,6 +19,7 @@ const RTT_DEFAULT_MS: f64 = 100.0;
 
 macro_rules! candidate_class {
     (
+        $text:literal
         $(required $required:ident: $required_type:ty,)*
         $(optional $optional:ident: $optional_type:ty = $default:expr,)*
     ) => {
@@ -32,7 +33,7 @@ macro_rules! candidate_class {
         #[pymethods]
         impl HyperscaleCandidate {
             #[new]
-            #[pyo3(signature = ($($required,)* $($optional=$default,)*))]
+            #[pyo3(signature = ($($required,)* $($optional=$default,)*), text_signature = $text)]
             #[allow(clippy::too_many_arguments, reason = "one for each field")]
             fn new($($required: $required_type,)* $($optional: $optional_type,)*) -> Self {
                 Self { $($required,)* $($optional,)* }
@@ -80,6 +81,13 @@ macro_rules! candidate_class {
 }
 
 candidate_class! {
+    "(datacenter_id, health_bucket, available_cores, total_cores, queue_depth, \
+        lhm_multiplier, circuit_breaker_pressure, has_coordinate=False, \
+        rtt_ucb_ms=100.0, coordinate_quality=0.0, total_managers=0, healthy_managers=0, \
+        excluded=False, exclusion_reason=None, demoted=False, demotion_reason=None, \
+        original_bucket=None, health_severity_weight=1.0, worker_overload_ratio=0.0, \
+        overloaded_worker_count=0, estimated_latency_ms=0.0, \
+        estimated_throughput_rps=0.0)"
     required datacenter_id: Py<PyString>,
     required health_bucket: Py<PyString>,
     required available_cores: i64,
@@ -145,10 +153,12 @@ pub(crate) struct HyperscaleRanking {
 
 /// One eligible candidate.
 struct Eligible<'py> {
+    candidate: Bound<'py, HyperscaleCandidate>,
     id: Bound<'py, PyString>,
     bucket: Bucket,
+    /// Nobody told how far it is.
+    is_unknown: bool,
     score: f64,
-    capacity: (f64, f64, f64),
 }
 
 impl HyperscaleRanking {
@@ -190,51 +200,77 @@ impl HyperscaleRanking {
         if is_preferred { score * self.preference_factor } else { score }
     }
 
+    /// Takes what the tracker knows, and excludes or demotes.
     fn eligible<'py>(
         &self,
         candidate: &Bound<'py, HyperscaleCandidate>,
         tracker: Option<(&HyperscaleTracker, f64)>,
-        unknown_ms: f64,
-        preferred: Option<&Bound<'py, PySet>>,
     ) -> PyResult<Option<Eligible<'py>>> {
         let py = candidate.py();
-        let mut candidate = candidate.borrow_mut();
-        let Some(bucket) = self.admit(py, &mut candidate)? else { return Ok(None) };
-        let id = candidate.datacenter_id.bind(py).clone();
+        let mut own = candidate.borrow_mut();
+        let Some(bucket) = self.admit(py, &mut own)? else { return Ok(None) };
+        let id = own.datacenter_id.bind(py).clone();
         if let Some((tracker, now)) = tracker
-            && let Some((upper, quality)) = tracker.bound_and_quality(py, &id.to_cow()?, now)?
+            && let Some((upper, quality)) = tracker.bound_and_quality(py, &id, now)?
         {
-            candidate.has_coordinate = true;
-            candidate.rtt_ucb_ms = upper;
-            candidate.coordinate_quality = quality;
+            own.has_coordinate = true;
+            own.rtt_ucb_ms = upper;
+            own.coordinate_quality = quality;
         }
-        candidate.demoted = !candidate.has_coordinate;
-        if candidate.demoted {
-            candidate.demotion_reason = Some(self.missing_coordinate.clone_ref(py));
-            candidate.coordinate_quality = 0.0;
-            if candidate.rtt_ucb_ms == RTT_DEFAULT_MS {
-                candidate.rtt_ucb_ms = unknown_ms;
-            }
+        own.demoted = !own.has_coordinate;
+        if own.demoted {
+            own.demotion_reason = Some(self.missing_coordinate.clone_ref(py));
+            own.coordinate_quality = 0.0;
         }
-        if !(candidate.rtt_ucb_ms.is_finite() && candidate.rtt_ucb_ms > 0.0) {
-            candidate.rtt_ucb_ms = unknown_ms;
+        let is_told = own.has_coordinate || own.rtt_ucb_ms != RTT_DEFAULT_MS;
+        let is_unknown = !(is_told && own.rtt_ucb_ms.is_finite() && own.rtt_ucb_ms > 0.0);
+        let candidate = candidate.clone();
+        drop(own);
+        Ok(Some(Eligible { candidate, id, bucket, is_unknown, score: 0.0 }))
+    }
+
+    /// Scores all. What is at an unknown distance is taken to be no nearer than anything known.
+    fn score_all<'py>(
+        &self,
+        all: &mut [Eligible<'py>],
+        unknown_ms: f64,
+        preferred: Option<&Bound<'py, PySet>>,
+    ) -> PyResult<()> {
+        let known = all.iter().filter(|eligible| !eligible.is_unknown);
+        let known = known.map(|eligible| eligible.candidate.borrow().rtt_ucb_ms);
+        let unknown_ms = known.fold(unknown_ms, f64::max);
+        for eligible in all {
+            let is_preferred = match preferred {
+                Some(preferred) => preferred.contains(&eligible.id)?,
+                None => false,
+            };
+            let score = if eligible.is_unknown {
+                let mut candidate = eligible.candidate.borrow_mut();
+                let told = std::mem::replace(&mut candidate.rtt_ucb_ms, unknown_ms);
+                let score = self.score(&candidate, is_preferred);
+                // What the caller hands in again is unknown again.
+                candidate.rtt_ucb_ms = told;
+                score
+            } else {
+                self.score(&eligible.candidate.borrow(), is_preferred)
+            };
+            eligible.score = if score.is_finite() { score } else { f64::MAX };
         }
-        let is_preferred = match preferred {
-            Some(preferred) => preferred.contains(&id)?,
-            None => false,
-        };
-        let score = self.score(&candidate, is_preferred);
-        let score = if score.is_finite() { score } else { f64::MAX };
-        let free = candidate.available_cores as f64 / candidate.total_cores.max(1) as f64;
-        let free = if candidate.total_cores > 0 { free } else { 0.0 };
-        let queue = candidate.queue_depth as f64;
-        let capacity = (-free, queue / (queue + 10.0), candidate.circuit_breaker_pressure);
-        Ok(Some(Eligible { id, bucket, score, capacity }))
+        Ok(())
     }
 }
 
+/// Free cores first, then short queues, then closed circuits.
+fn capacity(eligible: &Eligible<'_>) -> (f64, f64, f64) {
+    let candidate = eligible.candidate.borrow();
+    let total = candidate.total_cores;
+    let free = if total > 0 { candidate.available_cores as f64 / total as f64 } else { 0.0 };
+    let queue = candidate.queue_depth as f64;
+    (-free, queue / (queue + 10.0), candidate.circuit_breaker_pressure)
+}
+
 fn by_capacity(left: &Eligible<'_>, right: &Eligible<'_>) -> Ordering {
-    let (left, right) = (&left.capacity, &right.capacity);
+    let (left, right) = (capacity(left), capacity(right));
     let ends = left.0.total_cmp(&right.0).then(left.1.total_cmp(&right.1));
     ends.then(left.2.total_cmp(&right.2))
 }
@@ -293,8 +329,9 @@ impl HyperscaleRanking {
         let mut all = Vec::with_capacity(candidates.len());
         for candidate in candidates.iter() {
             let candidate = candidate.cast::<HyperscaleCandidate>()?;
-            all.extend(self.eligible(candidate, tracker, unknown_ms, preferred)?);
+            all.extend(self.eligible(candidate, tracker)?);
         }
+        self.score_all(&mut all, unknown_ms, preferred)?;
         let has = |bucket: &Bucket| all.iter().any(|eligible| eligible.bucket == *bucket);
         let Some(primary_bucket) = Bucket::ALL.into_iter().find(has) else { return Ok(None) };
         let (mut primary, mut below): (Vec<_>, Vec<_>) =

@@ -8,14 +8,14 @@
 //! A coordinate holds its vector as numbers until Python asks for the list; from then on the list
 //! is the vector, so that a program that changes it changes the coordinate.
 
-use std::collections::HashMap;
-
+use hashbrown::HashTable;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple, PyType};
 use shoal_core::coordinate::hyperscale::{Hyperscale, HyperscaleConfig, estimate_seconds};
 use shoal_core::coordinate::{Coordinate as Place, DIMENSIONS};
 use shoal_core::random::Random;
+use shoal_core::wire::hyperscale::PeerCoordinate;
 
 use super::monotonic_seconds;
 use crate::errors::Failure;
@@ -45,6 +45,21 @@ pub(crate) struct NetworkCoordinate {
 }
 
 impl NetworkCoordinate {
+    /// What a peer told in a datagram.
+    pub(crate) fn of_peer(
+        py: Python<'_>,
+        peer: &PeerCoordinate,
+    ) -> PyResult<Py<NetworkCoordinate>> {
+        let coordinate = NetworkCoordinate {
+            place: peer.coordinate,
+            dimensions: DIMENSIONS,
+            list: None,
+            updated_at: monotonic_seconds(),
+            sample_count: i64::try_from(peer.sample_count).unwrap_or(i64::MAX),
+        };
+        Py::new(py, coordinate)
+    }
+
     /// The numbers as they are now.
     fn place(&self, py: Python<'_>) -> PyResult<Place> {
         let mut place = self.place;
@@ -384,43 +399,65 @@ pub(crate) fn hyperscale_estimate_seconds(
 
 /// What a peer told, and when.
 struct Peer {
+    name: Py<PyString>,
+    /// Python's hash of the name, which Python has at hand.
+    hash: u64,
     coordinate: Py<NetworkCoordinate>,
     seen_at: f64,
+}
+
+/// Whether a peer has this name. Most callers use one string over and over.
+fn is_named(peer: &Peer, name: &Bound<'_, PyString>) -> bool {
+    peer.name.is(name) || peer.name.bind(name.py()).as_any().eq(name).unwrap_or(false)
+}
+
+fn hash_of(name: &Bound<'_, PyString>) -> PyResult<u64> {
+    Ok(name.hash()? as u64)
 }
 
 /// An engine with what its peers told.
 #[pyclass(subclass, module = "shoal._native")]
 pub(crate) struct HyperscaleTracker {
     engine: Py<HyperscaleEngine>,
-    peers: HashMap<Box<str>, Peer>,
+    peers: HashTable<Peer>,
 }
 
 impl HyperscaleTracker {
-    fn remember(&mut self, name: &str, coordinate: &Bound<'_, NetworkCoordinate>, seen_at: f64) {
-        if let Some(peer) = self.peers.get_mut(name) {
+    fn peer(&self, name: &Bound<'_, PyString>) -> PyResult<Option<&Peer>> {
+        Ok(self.peers.find(hash_of(name)?, |peer| is_named(peer, name)))
+    }
+
+    fn remember(
+        &mut self,
+        name: &Bound<'_, PyString>,
+        coordinate: &Bound<'_, NetworkCoordinate>,
+        seen_at: f64,
+    ) -> PyResult<()> {
+        let hash = hash_of(name)?;
+        if let Some(peer) = self.peers.find_mut(hash, |peer| is_named(peer, name)) {
             peer.seen_at = seen_at;
             if !peer.coordinate.is(coordinate) {
                 peer.coordinate = coordinate.clone().unbind();
             }
-            return;
+            return Ok(());
         }
         if self.peers.len() >= PEER_CAPACITY {
-            let oldest = self.peers.iter().min_by(|a, b| a.1.seen_at.total_cmp(&b.1.seen_at));
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.peers.remove(&oldest);
-            }
+            let oldest = self.peers.iter().map(|peer| peer.seen_at).min_by(f64::total_cmp);
+            self.peers.retain(|peer| Some(peer.seen_at) != oldest);
         }
-        self.peers.insert(name.into(), Peer { coordinate: coordinate.clone().unbind(), seen_at });
+        let (name, coordinate) = (name.clone().unbind(), coordinate.clone().unbind());
+        self.peers.insert_unique(hash, Peer { name, hash, coordinate, seen_at }, |peer| peer.hash);
+        Ok(())
     }
 
     /// The bound in ms and the quality of what a peer told.
     pub(super) fn bound_and_quality(
         &self,
         py: Python<'_>,
-        peer: &str,
+        peer: &Bound<'_, PyString>,
         now: f64,
     ) -> PyResult<Option<(f64, f64)>> {
-        let Some(peer) = self.peers.get(peer) else { return Ok(None) };
+        let Some(peer) = self.peer(peer)? else { return Ok(None) };
         let coordinate = peer.coordinate.bind(py).borrow();
         let engine = self.engine.bind(py).borrow();
         let upper = engine.upper(Some(&coordinate.place(py)?));
@@ -441,7 +478,7 @@ impl HyperscaleTracker {
 impl HyperscaleTracker {
     #[new]
     fn new(engine: Py<HyperscaleEngine>) -> HyperscaleTracker {
-        HyperscaleTracker { engine, peers: HashMap::new() }
+        HyperscaleTracker { engine, peers: HashTable::new() }
     }
 
     /// A copy of the own coordinate.
@@ -464,7 +501,7 @@ impl HyperscaleTracker {
             (engine.own(), seen_at)
         };
         if let Some(seen_at) = seen_at {
-            self.remember(&peer_id.to_cow()?, peer_coordinate, seen_at);
+            self.remember(peer_id, peer_coordinate, seen_at)?;
         }
         Ok(own)
     }
@@ -484,13 +521,12 @@ impl HyperscaleTracker {
         &self,
         py: Python<'_>,
         peer_coordinate: Option<&Bound<'_, NetworkCoordinate>>,
-        peer_id: Option<&str>,
+        peer_id: Option<&Bound<'_, PyString>>,
     ) -> PyResult<f64> {
-        let told = match peer_coordinate {
-            Some(coordinate) => Some(coordinate),
-            None => {
-                peer_id.and_then(|name| self.peers.get(name)).map(|peer| peer.coordinate.bind(py))
-            }
+        let told = match (peer_coordinate, peer_id) {
+            (Some(coordinate), _) => Some(coordinate),
+            (None, Some(name)) => self.peer(name)?.map(|peer| peer.coordinate.bind(py)),
+            (None, None) => None,
         };
         let place = told.map(|coordinate| coordinate.borrow().place(py)).transpose()?;
         Ok(self.engine.bind(py).borrow().upper(place.as_ref()))
@@ -508,8 +544,11 @@ impl HyperscaleTracker {
     }
 
     /// What a peer last told.
-    fn get_peer_coordinate(&self, py: Python<'_>, peer_id: &str) -> Option<Py<NetworkCoordinate>> {
-        self.peers.get(peer_id).map(|peer| peer.coordinate.clone_ref(py))
+    fn get_peer_coordinate(
+        &self,
+        peer_id: &Bound<'_, PyString>,
+    ) -> PyResult<Option<Py<NetworkCoordinate>>> {
+        Ok(self.peer(peer_id)?.map(|peer| peer.coordinate.clone_ref(peer_id.py())))
     }
 
     /// How many peers are remembered.
@@ -517,17 +556,15 @@ impl HyperscaleTracker {
         self.peers.len()
     }
 
-    /// The names of all peers, sorted.
-    fn get_all_peer_ids(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.peers.keys().map(AsRef::as_ref).collect();
-        names.sort_unstable();
-        names
+    /// The names of all peers.
+    fn get_all_peer_ids<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyString>> {
+        self.peers.iter().map(|peer| peer.name.bind(py).clone()).collect()
     }
 
     /// Forgets peers not heard of for so many seconds; says how many.
     fn forget_silent_peers(&mut self, max_age_seconds: f64) -> usize {
         let (before, now) = (self.peers.len(), monotonic_seconds());
-        self.peers.retain(|_, peer| now - peer.seen_at <= max_age_seconds);
+        self.peers.retain(|peer| now - peer.seen_at <= max_age_seconds);
         before - self.peers.len()
     }
 
@@ -535,8 +572,8 @@ impl HyperscaleTracker {
     #[getter]
     fn _peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let told = PyDict::new(py);
-        for (name, peer) in &self.peers {
-            told.set_item(name.as_ref(), &peer.coordinate)?;
+        for peer in &self.peers {
+            told.set_item(&peer.name, &peer.coordinate)?;
         }
         Ok(told)
     }
@@ -545,8 +582,8 @@ impl HyperscaleTracker {
     #[getter]
     fn _peer_last_seen<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let seen = PyDict::new(py);
-        for (name, peer) in &self.peers {
-            seen.set_item(name.as_ref(), PyFloat::new(py, peer.seen_at))?;
+        for peer in &self.peers {
+            seen.set_item(&peer.name, PyFloat::new(py, peer.seen_at))?;
         }
         Ok(seen)
     }

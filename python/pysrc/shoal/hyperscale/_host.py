@@ -94,9 +94,7 @@ def call_back(
         task.add_done_callback(finished)
 
 
-def _tell(
-    name: str, error: Exception, on_error: Callable[[str, Exception], Any] | None
-) -> None:
+def _tell(name: str, error: Exception, on_error: Callable[[str, Exception], Any] | None) -> None:
     if on_error is not None:
         try:
             result = on_error(f"{name} callback failed: {error}", error)

@@ -107,7 +107,8 @@ class _Exchange(dict[int, tuple[Any, Any]]):
 def _sweep(pairs: dict[int, tuple[Any, Any]]) -> None:
     """Exchanges values wherever hyperscale's modules, classes and functions hold them."""
     exchange = _Exchange(pairs)
-    for name, module in list(sys.modules.items()):
+    modules: list[tuple[str, Any]] = list(sys.modules.items())
+    for name, module in modules:
         if not name.startswith("hyperscale.") or not isinstance(module, types.ModuleType):
             continue
         for attribute, value in list(vars(module).items()):
@@ -187,7 +188,8 @@ def _replace_after(loader: Any, installation: _Installation) -> None:
 
 
 _lock = threading.RLock()
-_installation: _Installation | None = None
+_active: list[_Installation] = []
+"""What is installed: one or none."""
 
 
 def install() -> list[str]:
@@ -200,9 +202,8 @@ def install() -> list[str]:
     Raises `InstallError` when hyperscale cannot be imported or the drop-ins do not fit; then
     nothing is replaced.
     """
-    global _installation
     with _lock:
-        if _installation is not None:
+        if _active:
             return installed()
         _warn_unless_known(_version())
         installation = _Installation()
@@ -220,23 +221,21 @@ def install() -> list[str]:
             ):
                 raise InstallError(f"hyperscale cannot be imported: {error}") from error
             raise
-        _installation = installation
+        _active.append(installation)
         return installed()
 
 
 def uninstall() -> None:
     """Puts hyperscale's own classes back. Objects made meanwhile stay what they are."""
-    global _installation
     with _lock:
-        if _installation is not None:
-            _installation.take_back()
-            _installation = None
+        while _active:
+            _active.pop().take_back()
 
 
 def installed() -> list[str]:
     """The full names of all classes and functions that are replaced now."""
     with _lock:
-        return sorted(_installation.replaced) if _installation is not None else []
+        return sorted(_active[0].replaced) if _active else []
 
 
 def _version() -> str | None:
@@ -249,7 +248,7 @@ def _version() -> str | None:
         raise InstallError("hyperscale is not there; install it or put its checkout on sys.path")
     for root in _roots(spec):
         try:
-            return tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+            return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
         except (OSError, KeyError, tomllib.TOMLDecodeError):
             continue
     try:

@@ -58,6 +58,7 @@ REPLACED: dict[str, tuple[str, ...]] = {
         "RoleAwareConfirmationManager",
         "UnconfirmedPeerState",
     ),
+    "encryption.aes_gcm": ("AESGCMFernet", "EncryptionError"),
     "health.extension_tracker": ("ExtensionTracker", "ExtensionTrackerConfig"),
     "routing.candidate_filter": (
         "CandidateFilter",

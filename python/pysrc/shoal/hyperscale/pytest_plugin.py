@@ -1,4 +1,4 @@
-"""`pytest -p shoal.hyperscale.pytest_plugin`: hyperscale's own tests with the drop-ins installed."""
+"""`pytest -p shoal.hyperscale.pytest_plugin`: hyperscale's own tests with the drop-ins."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from dataclasses import make_dataclass
 from typing import Any
 
 from shoal.hyperscale._host import NodeLog, host_attribute
+from shoal.hyperscale.models.jobs import TimeoutTrackingState
 
 __all__ = ["TERMINAL_STATUSES", "node_log", "report", "sent", "tracking_state"]
 
@@ -21,8 +22,6 @@ def report(name: str, **fields: Any) -> Any:
 
 def tracking_state(**fields: Any) -> Any:
     """What a job knows of its timeout: hyperscale's own class, or ours where it is not there."""
-    from shoal.hyperscale.models.jobs import TimeoutTrackingState
-
     own = TimeoutTrackingState
     return host_attribute("distributed.models.jobs", "TimeoutTrackingState", own)(**fields)
 
@@ -37,8 +36,16 @@ async def sent(node: Any, address: tuple[str, int], action: str, message: Any) -
     results, so that a call that returns has not yet succeeded."""
     try:
         data = message.dump() if hasattr(message, "dump") else message
-        answer = await node.send_tcp(address, action, data, timeout=5.0)
+        answer: Any = await node.send_tcp(address, action, data, timeout=5.0)
     except Exception as error:
         return error
-    result = answer[0] if isinstance(answer, tuple) and answer else answer
+    result = answer if isinstance(answer, Exception) else _first(answer)
     return result if isinstance(result, Exception) else None
+
+
+def _first(answer: Any) -> Any:
+    """The result in a pair of result and clock."""
+    try:
+        return answer[0]
+    except (TypeError, IndexError):
+        return None

@@ -56,8 +56,8 @@ class FallbackChainBuilder:
         for bucket in ("BUSY", "DEGRADED"):
             fallbacks += [score.datacenter_id for inside, score in below if inside == bucket]
         scores.update((score.datacenter_id, score.final_score) for _, score in below)
-        bucket = primary_scores[0].health_bucket if primary_scores else None
-        return FallbackChain(names[:max_primary], fallbacks, bucket, scores)
+        first_bucket = primary_scores[0].health_bucket if primary_scores else None
+        return FallbackChain(names[:max_primary], fallbacks, first_bucket, scores)
 
     def build_simple_chain(
         self, datacenters: list[str], health_buckets: dict[str, str]
@@ -65,9 +65,7 @@ class FallbackChainBuilder:
         """A chain by buckets alone; a datacenter of no known bucket counts as degraded."""
         order = list(reversed(BucketSelector.BUCKET_PRIORITY))
         chains = {
-            bucket: [
-                name for name in datacenters if health_buckets.get(name, "DEGRADED") == bucket
-            ]
+            bucket: [name for name in datacenters if health_buckets.get(name, "DEGRADED") == bucket]
             for bucket in order
         }
         primary = next((bucket for bucket in order if chains[bucket]), None)

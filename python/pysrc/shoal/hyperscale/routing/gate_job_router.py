@@ -50,8 +50,8 @@ class GateJobRouter:
     """Stands in for `hyperscale.distributed.routing.gate_job_router.GateJobRouter`.
 
     What differs: a job stays where hysteresis keeps it, so its datacenter comes first in the
-    decision; a datacenter at an unknown distance has the upper bound of an unknown distance
-    (200 ms by default), not an optimistic 100 ms; a failure also counts while routing goes by
+    decision; a datacenter at an unknown distance is taken to be no nearer than any known one, and
+    at least 200 ms away by default, not 100 ms; a failure also counts while routing goes by
     capacity; and the change from capacity to distance moves no job by itself.
     """
 

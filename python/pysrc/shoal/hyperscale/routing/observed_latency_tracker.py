@@ -49,7 +49,9 @@ class ObservedLatencyTracker:
     def get_observed_latency(self, datacenter_id: str) -> tuple[float, float]:
         """The usual time in ms, and the confidence in it from 0 to 1."""
         state = self._latencies.get(datacenter_id)
-        return (0.0, 0.0) if state is None else (state.ewma_ms, self._confidence(state, monotonic()))
+        return (
+            (0.0, 0.0) if state is None else (state.ewma_ms, self._confidence(state, monotonic()))
+        )
 
     def get_blended_latency(self, datacenter_id: str, predicted_rtt_ms: float) -> float:
         """What was observed and what is predicted, by the confidence in the former."""

@@ -78,18 +78,14 @@ class WorkflowStateMachine:
     the last 64 steps are kept.
     """
 
-    def __init__(
-        self, logger: LoggerLike, node_host: str, node_port: int, node_id: str
-    ) -> None:
+    def __init__(self, logger: LoggerLike, node_host: str, node_port: int, node_id: str) -> None:
         self._log = NodeLog(logger, node_host, node_port, node_id)
         self._states: dict[str, WorkflowState] = {}
         self._state_history: dict[str, deque[StateTransition]] = {}
         self._last_progress_time: dict[str, float] = {}
         self._progress_callbacks: list[ProgressCallback] = []
 
-    async def transition(
-        self, workflow_id: str, to_state: WorkflowState, reason: str = ""
-    ) -> bool:
+    async def transition(self, workflow_id: str, to_state: WorkflowState, reason: str = "") -> bool:
         """Takes a step if it is one of those allowed; says whether it did."""
         state = self._states.get(workflow_id, WorkflowState.PENDING)
         if to_state not in VALID_TRANSITIONS[state]:

@@ -30,9 +30,7 @@ class GateJobTrackingInfo:
     target_datacenters: list[str]
     dc_status: dict[str, str] = field(default_factory=dict[str, str])
     dc_last_progress: dict[str, float] = field(default_factory=dict[str, float])
-    dc_manager_addrs: dict[str, tuple[str, int]] = field(
-        default_factory=dict[str, tuple[str, int]]
-    )
+    dc_manager_addrs: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     dc_fence_tokens: dict[str, int] = field(default_factory=dict[str, int])
     dc_total_extensions: dict[str, float] = field(default_factory=dict[str, float])
     dc_max_extension: dict[str, float] = field(default_factory=dict[str, float])

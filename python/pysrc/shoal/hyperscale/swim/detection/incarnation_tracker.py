@@ -59,9 +59,7 @@ class IncarnationTracker:
     _deaths: dict[Node, tuple[float, int]] = field(default_factory=dict[Node, tuple[float, int]])
     _log: NodeLog = field(default_factory=NodeLog)
 
-    def set_logger(
-        self, logger: LoggerLike, node_host: str, node_port: int, node_id: str
-    ) -> None:
+    def set_logger(self, logger: LoggerLike, node_host: str, node_port: int, node_id: str) -> None:
         """Where to log, and as whom."""
         self._log = NodeLog(logger, node_host, node_port, node_id)
 
@@ -109,8 +107,7 @@ class IncarnationTracker:
     ) -> bool:
         """Takes a statement that overrides what is known; says whether it did."""
         if validate and (
-            not self.is_valid_incarnation(incarnation)
-            or self.is_suspicious_jump(node, incarnation)
+            not self.is_valid_incarnation(incarnation) or self.is_suspicious_jump(node, incarnation)
         ):
             return False
         state = self.node_states.get(node)

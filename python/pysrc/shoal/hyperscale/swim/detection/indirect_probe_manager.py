@@ -32,9 +32,7 @@ class IndirectProbeManager:
     _rejected_count: int = 0
     _log: NodeLog = field(default_factory=NodeLog)
 
-    def set_logger(
-        self, logger: LoggerLike, node_host: str, node_port: int, node_id: int
-    ) -> None:
+    def set_logger(self, logger: LoggerLike, node_host: str, node_port: int, node_id: int) -> None:
         """Where to log, and as whom."""
         self._log = NodeLog(logger, node_host, node_port, node_id)
 

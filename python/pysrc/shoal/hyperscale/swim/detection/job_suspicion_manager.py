@@ -118,9 +118,7 @@ class JobSuspicionManager:
             for node, suspicion in nodes.items()
         }
 
-    def set_logger(
-        self, logger: LoggerLike, node_host: str, node_port: int, node_id: str
-    ) -> None:
+    def set_logger(self, logger: LoggerLike, node_host: str, node_port: int, node_id: str) -> None:
         """Where to log, and as whom."""
         self._log = NodeLog(logger, node_host, node_port, node_id)
 

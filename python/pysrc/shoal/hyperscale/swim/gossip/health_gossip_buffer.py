@@ -264,9 +264,7 @@ class HealthGossipBuffer:
 
     def get_nodes_not_accepting_work(self) -> list[str]:
         """The nodes that take no work."""
-        return [
-            name for name, entry in self._entries.items() if not entry.health.accepting_work
-        ]
+        return [name for name, entry in self._entries.items() if not entry.health.accepting_work]
 
     def _evict_least_important(self, count: int = 10) -> int:
         """Drops what matters least: the healthiest, then the oldest, then the most told."""

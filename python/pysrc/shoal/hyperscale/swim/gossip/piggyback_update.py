@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from shoal.hyperscale.swim.detection.suspicion_state import Node
 
@@ -52,7 +52,7 @@ class PiggybackUpdate:
             if update_type not in _TYPES or not host:
                 return None
             return cls(
-                update_type,  # pyright: ignore[reportArgumentType]
+                cast("UpdateType", update_type),
                 (sys.intern(host), int(port)),
                 int(incarnation),
                 time.monotonic(),

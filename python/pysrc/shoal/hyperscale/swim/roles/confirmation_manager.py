@@ -173,9 +173,7 @@ class RoleAwareConfirmationManager:
             return await self._remove(state, "exhausted_proactive_attempts")
         return None
 
-    async def _remove(
-        self, state: UnconfirmedPeerState, reason: str
-    ) -> ConfirmationResult | None:
+    async def _remove(self, state: UnconfirmedPeerState, reason: str) -> ConfirmationResult | None:
         if self._unconfirmed_peers.pop(state.peer_id, None) is None:
             return None
         self._total_removed_by_role[state.role] += 1

@@ -69,9 +69,7 @@ class MessageParser:
         self._server = server
         self._process_embedded_state = process_embedded_state
 
-    def parse(
-        self, source_addr: tuple[str, int], data: bytes, clock_time: int
-    ) -> Any:
+    def parse(self, source_addr: tuple[str, int], data: bytes, clock_time: int) -> Any:
         """Takes a message apart. Never raises: what cannot be read is left out."""
         name, arrow, rest = data.partition(b">")
         if arrow and name in self.CROSS_CLUSTER_PREFIXES:
@@ -101,11 +99,11 @@ class MessageParser:
             self.COORDINATE_SEPARATOR,
         )
         starts = sorted((at, kind) for kind in known if (at := data.find(kind)) > 0)
+        if not starts:
+            return data, {}
         ends = [at for at, _ in starts[1:]] + [len(data)]
-        sections = {
-            kind: data[at:end] for (at, kind), end in zip(starts, ends, strict=True)
-        }
-        return (data[: starts[0][0]] if starts else data), sections
+        sections = {kind: data[at:end] for (at, kind), end in zip(starts, ends, strict=True)}
+        return data[: starts[0][0]], sections
 
     def _result(
         self,
