@@ -6,7 +6,7 @@ mod toolchain;
 
 use toolchain::{Build, Library, available, run, run_valgrind};
 
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 13] = [
     "smoke",
     "null",
     "null_jobs",
