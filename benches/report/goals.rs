@@ -8,6 +8,7 @@ use shoal_benches::figures::{Figure, Results};
 use crate::Run;
 use crate::numbers::{plain, show, times};
 use crate::scale::growths;
+use crate::steps;
 
 /// How a row came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,9 +168,14 @@ fn judge((what, wanted, step, is_short, read): Row, run: &Run) -> Goal {
             let known = OPEN.iter().find(|(row, _)| *row == what).map(|(_, why)| (*why).to_owned());
             let why = match ran {
                 Some(ran) => ran.failure.clone().or(known),
-                None => known.or_else(|| run.quick.then(|| "not in the quick run".to_owned())),
+                None => known.or_else(|| {
+                    let mut quick = steps::all(true).into_iter();
+                    let is_long = run.quick && !quick.any(|quick| quick.title == step);
+                    is_long.then(|| "not in the quick run".to_owned())
+                }),
             };
-            let verdict = Verdict::Open(why.unwrap_or_else(|| "not measured".to_owned()));
+            let verdict =
+                Verdict::Open(why.unwrap_or_else(|| "not measured in this run".to_owned()));
             let (figure, compared, ratio) = (empty(), empty(), empty());
             Goal { what, wanted, figure, compared, ratio, verdict, command, is_short }
         }

@@ -18,6 +18,7 @@ mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -105,14 +106,24 @@ fn measure(only: Option<&str>) -> Result<Run, String> {
         results: Results::default(),
     };
     let last = only.and_then(|_| read_results().ok());
+    let stop = steps::stop_wanted().map_err(|error| format!("signals: {error}"))?;
+    let (mut built, budget) = (Instant::now(), steps::budget(quick));
     let is_wanted = |title: &str| only.is_none_or(|word| title.contains(word));
     for step in steps {
         let kept = last.as_ref().and_then(|last| last.steps.iter().find(|r| r.title == step.title));
+        let is_build = step.is_build();
+        let left = budget.saturating_sub(built.elapsed());
         let ran = match (is_wanted(&step.title), kept) {
-            (true, _) => step.run(),
+            (true, _) => step.run(if is_build { Duration::MAX } else { left }, &stop),
             (false, Some(kept)) => kept.clone(),
             (false, None) => continue,
         };
+        if is_build {
+            built = Instant::now();
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err("stopped; nothing was written".to_owned());
+        }
         run.results.append(ran.results.clone());
         run.steps.push(ran);
     }

@@ -11,6 +11,24 @@ use crate::scale::growths;
 const BEGIN: &str = "<!-- short table of docs/benchmarks.md, written by `make bench-docs` -->\n";
 const END: &str = "<!-- end of the short table -->\n";
 
+/// How to get figures of one's own.
+const REPEAT: &str = "
+## Repeat it
+
+* `make bench` measures everything, `QUICK=1 make bench` the same in a hurry; both write
+  `target/bench/report.md` and `report.html`, and name what they could not measure.
+* `make deps` installs the peers that are Debian packages; foca comes from crates.io.
+* `HYPERSCALE_PATH=CHECKOUT HYPERSCALE_PYTHON=PYTHON make bench` compares with hyperscale's own
+  classes, run by an interpreter that has its requirements; otherwise with a plain-Python model of
+  the same documents (`benches/baseline/model.py`). Both sides must compute the same before
+  anything is timed.
+* `SHOAL_MATRICES=FOLDER make bench` judges coordinates on `FOLDER/planetlab490_ms.csv`.
+* `make bench-check` counts the instructions of the hot paths with callgrind and fails when a path
+  has become longer than `benches/instructions.json` allows; `INSTRUCTIONS=write` writes it anew.
+* `make bench-profile` writes where the time of a packet goes, in the engine alone and in a node.
+* `make bench-docs` makes the last report this page, and its first table the README's.
+";
+
 /// The whole report.
 pub fn page(run: &Run) -> String {
     let kind = match run.quick {
@@ -40,6 +58,7 @@ pub fn page(run: &Run) -> String {
     page.push_str("`b` of `cost = a * members ^ b`, fitted: 0 is flat, 1 is linear.\n\n");
     page.push_str(&growth(run));
     page.push_str(&missing(run));
+    page.push_str(REPEAT);
     page.push_str("\n## Commands\n\n");
     page.push_str(&table(
         &["what", "command", "took"],

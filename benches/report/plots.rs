@@ -13,6 +13,8 @@ use crate::scale::{Growth, growths};
 
 /// Drawn so wide, so that text stays legible when a phone shows it smaller.
 const SIZE: (u32, u32) = (560, 340);
+/// Where bars begin, behind their names.
+const LEFT: i32 = 236;
 const FONT: (&str, u32) = ("sans-serif", 15);
 
 const TEXT: RGBColor = RGBColor(1, 2, 3);
@@ -108,10 +110,10 @@ fn exchanges(results: &Results) -> Option<Plot> {
     draw("Processor time per exchange", note.to_owned(), (SIZE.0, height), |area| {
         for (index, (name, cpu, color)) in bars.iter().rev().enumerate() {
             let top = 8 + index as i32 * row as i32;
-            // Long bars are cut so that short ones can be told apart.
+            // The root of the time, so that the short ones can be told apart beside the long ones.
             let share = (cpu / most).powf(0.5);
-            let right = 190 + (share * 280.0) as i32;
-            let bar = Rectangle::new([(190, top + 4), (right, top + 26)], color.filled());
+            let right = LEFT + (share * 240.0) as i32;
+            let bar = Rectangle::new([(LEFT, top + 4), (right, top + 26)], color.filled());
             area.draw(&bar)?;
             area.draw(&Text::new(name.clone(), (0, top + 9), font()))?;
             area.draw(&Text::new(show(*cpu, "ns"), (right + 8, top + 9), font()))?;

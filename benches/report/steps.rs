@@ -7,11 +7,14 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use shoal_benches::figures::Results;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{criterion, output_folder, root, simulations};
 
@@ -52,10 +55,26 @@ pub struct Ran {
     pub failure: Option<String>,
 }
 
+/// What all measurements together may take, once everything is built.
+pub fn budget(quick: bool) -> Duration {
+    Duration::from_secs(if quick { 150 } else { 14 * 60 })
+}
+
+/// Set when somebody wants to stop; then the running step is ended, too.
+pub fn stop_wanted() -> std::io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
+
 /// All steps, in the order in which they are run.
 pub fn all(quick: bool) -> Vec<Step> {
-    let mut steps =
-        vec![build("programs", "cargo build --release --locked -p shoal-cli -p shoal-benches")];
+    let mut steps = vec![
+        build("programs", "cargo build --release --locked -p shoal-cli -p shoal-benches"),
+        build("benchmarks", "cargo bench --no-run --locked -p shoal-benches"),
+    ];
     let measure = "target/release/measure";
     let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
     let (rounds, seconds) = if quick { (3, 0.3) } else { (9, 0.6) };
@@ -102,10 +121,6 @@ fn simulated(quick: bool) -> Vec<Step> {
     let (nodes, seconds) = if quick { (300, 20) } else { (1_000, 60) };
     let arguments = format!("--nodes {nodes} --seconds {seconds}");
     let mut steps = vec![simulation("simulator", arguments, 150, "cluster")];
-    if !quick {
-        let arguments = "--experiment lifeguard".to_owned();
-        steps.push(simulation("Lifeguard experiment", arguments, 420, "lifeguard"));
-    }
     // Matrices of real round trips are not ours to pass on; who has them says where.
     if let Some(folder) = std::env::var_os("SHOAL_MATRICES") {
         let file = PathBuf::from(folder).join("planetlab490_ms.csv").display().to_string();
@@ -114,6 +129,11 @@ fn simulated(quick: bool) -> Vec<Step> {
         steps.push(simulation("coordinates", arguments.clone(), 120, "planetlab"));
         let arguments = format!("{arguments} --liars 0.1");
         steps.push(simulation("coordinates with liars", arguments, 120, "planetlab-liars"));
+    }
+    if !quick {
+        // The last, because it is the longest.
+        let arguments = "--experiment lifeguard".to_owned();
+        steps.push(simulation("Lifeguard experiment", arguments, 420, "lifeguard"));
     }
     steps
 }
@@ -144,12 +164,18 @@ fn step(title: &str, command: &str, limit: u64, reading: Reading) -> Step {
 }
 
 impl Step {
-    /// Runs the command to its end or its limit.
-    pub fn run(self) -> Ran {
+    /// Whether it only builds what others need, for which it may take its time.
+    pub fn is_build(&self) -> bool {
+        matches!(self.reading, Reading::Build)
+    }
+
+    /// Runs the command to its end, its limit, the end of what time is left, or until somebody
+    /// wants to stop.
+    pub fn run(self, left: Duration, stop: &AtomicBool) -> Ran {
         let command = self.command.join(" ");
         eprintln!("{:<24} {command}", self.title);
         let start = Instant::now();
-        let found = self.execute(start);
+        let found = self.execute(start, self.limit.min(left), stop);
         let elapsed = start.elapsed();
         let (results, failure) = match found {
             Ok(results) => (results, None),
@@ -161,7 +187,15 @@ impl Step {
         Ran { title: self.title, command, elapsed, results, failure }
     }
 
-    fn execute(&self, start: Instant) -> Result<Results, String> {
+    fn execute(
+        &self,
+        start: Instant,
+        limit: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Results, String> {
+        if limit.is_zero() {
+            return Err("no time was left for it".to_owned());
+        }
         let folder = output_folder().join("logs");
         std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let name = self.title.replace([' ', ','], "-");
@@ -173,7 +207,7 @@ impl Step {
         command.args(&self.command[1..]).current_dir(root()).process_group(0);
         command.stdin(Stdio::null()).stdout(create(&out)?).stderr(create(&err)?);
         let child = command.spawn().map_err(|error| format!("{}: {error}", self.command[0]))?;
-        let status = wait(child, self.limit)?;
+        let status = wait(child, limit, stop)?;
         if !status.success() {
             let log = std::fs::read_to_string(&err).unwrap_or_default();
             let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word");
@@ -193,12 +227,12 @@ impl Step {
 }
 
 /// Waits for the end of a step, and ends all its processes when it takes too long.
-fn wait(mut child: Child, limit: Duration) -> Result<ExitStatus, String> {
+fn wait(mut child: Child, limit: Duration, stop: &AtomicBool) -> Result<ExitStatus, String> {
     let start = Instant::now();
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
-            Ok(None) if start.elapsed() < limit => {
+            Ok(None) if start.elapsed() < limit && !stop.load(Ordering::Relaxed) => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             outcome => {
@@ -208,6 +242,7 @@ fn wait(mut child: Child, limit: Duration) -> Result<ExitStatus, String> {
                 let seconds = limit.as_secs();
                 return Err(match outcome {
                     Err(error) => error.to_string(),
+                    Ok(_) if stop.load(Ordering::Relaxed) => "it was stopped".to_owned(),
                     Ok(_) => format!("it took more than {seconds} s and was ended"),
                 });
             }
@@ -224,8 +259,12 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 61 & wait"]).process_group(0);
         let start = Instant::now();
-        let ended = wait(command.spawn().unwrap(), Duration::from_millis(100));
+        let stop = AtomicBool::new(false);
+        let ended = wait(command.spawn().unwrap(), Duration::from_millis(100), &stop);
         assert!(ended.unwrap_err().contains("was ended"));
+        let stop = AtomicBool::new(true);
+        let ended = wait(command.spawn().unwrap(), Duration::from_secs(60), &stop);
+        assert_eq!(ended.unwrap_err(), "it was stopped");
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 

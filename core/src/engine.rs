@@ -273,12 +273,14 @@ impl Engine {
                     None => continue,
                 }
             }
-            let header = self.membership.header(&outgoing);
+            let recipient = self.membership.table.find(outgoing.recipient);
+            let header = self.membership.header_to(&outgoing, recipient);
             let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
             let datacenter = self.membership.table.datacenter(OWN_SLOT);
             let mut writer =
                 MessageWriter::new(body, &header, datacenter, self.tracker.coordinate());
-            self.membership.write_updates(&outgoing, &mut writer, &mut self.effects, now);
+            let (membership, effects) = (&mut self.membership, &mut self.effects);
+            membership.write_updates(&outgoing, recipient, &mut writer, effects, now);
             let size = writer.finish();
             return Some(self.seal(buffer, size, outgoing.destination));
         }

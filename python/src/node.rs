@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use shoal_core::federation::DatacenterLoad;
 use shoal_core::io::{BackendChoice, NodeOptions};
 use shoal_core::jobs::{FenceToken, JobOutcome, LeaderChange};
-use shoal_core::federation::DatacenterLoad;
 use shoal_core::{Address, DatacenterName, Role, io};
 
 use crate::config::engine_config;

@@ -183,6 +183,11 @@ impl MemberTable {
         self.index.find(self.hash(address), matches).copied()
     }
 
+    /// Whether a slot holds the member at this address: quicker than to look the address up.
+    pub fn is_at(&self, slot: u32, address: Address) -> bool {
+        self.occupied(slot).is_some_and(|record| record.address == address)
+    }
+
     /// Slots ever used: every record's slot is below.
     pub fn slot_count(&self) -> u32 {
         self.records.len() as u32

@@ -5,11 +5,11 @@ use std::sync::{Arc, RwLock};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use shoal_core::{Address, DatacenterName, Route};
 use shoal_core::routing::{
     Bucket, CircuitState, DatacenterHealth, DatacenterId, Decision, Exclusion, ManagerChoice,
     Ranked, Reason, Score,
 };
+use shoal_core::{Address, DatacenterName, Route};
 
 use crate::clock::time;
 use crate::convert::{AddressText, DatacenterText, Whole};
