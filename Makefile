@@ -31,11 +31,39 @@ deps: ## Debian packages that some checks use
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
 	    build-essential pkg-config python3 python3-venv valgrind clang abigail-tools iproute2 iptables \
-	    chromium serf
+	    chromium serf cmake meson
 
 .PHONY: bench
-bench: ## Criterion benches and exchanges per second next to a bare echo
-	$(CARGO) bench --locked --package shoal-benches
+bench: bench-python-package ## every figure in one run; target/bench/report.md and report.html. QUICK=1: four minutes
+	$(CARGO) run --release --locked --package shoal-benches --bin report
+
+# What cannot be built or installed is named in the report; it does not keep the rest from being measured.
+.PHONY: bench-python-package
+bench-python-package:
+	-$(MAKE) python-develop PYTHON_PROFILE=release
+
+.PHONY: bench-docs
+bench-docs: ## make the last report the committed one: docs/benchmarks.md and the README's table
+	$(CARGO) run --release --locked --package shoal-benches --bin report -- --docs
+
+.PHONY: bench-check
+bench-check: ## instructions of the hot paths against benches/instructions.json; INSTRUCTIONS=write: anew
+	$(CARGO) build --release --locked --package shoal-benches --bin measure
+	target/release/measure instructions $(if $(filter write,$(INSTRUCTIONS)),--write)
+
+# Where perf may not count cycles, it falls back to its clock by itself.
+.PHONY: bench-profile
+bench-profile: ## where the time of a packet goes: target/bench/profile-engine.txt and profile-node.txt
+	$(CARGO) build --release --locked --package shoal-benches --bin measure
+	mkdir -p target/bench
+	perf record --quiet --freq 2999 --call-graph fp --output target/bench/engine.perf \
+	    target/release/measure path --seconds 5
+	perf report --input target/bench/engine.perf --no-children --percent-limit 0.5 --stdio \
+	    --call-graph none > target/bench/profile-engine.txt
+	perf record --quiet --freq 2999 --call-graph fp --output target/bench/node.perf \
+	    $(CARGO) bench --locked --package shoal-benches --bench exchange -- 2 1
+	perf report --input target/bench/node.perf --no-children --comm shoal-node --percent-limit 0.5 --stdio \
+	    --call-graph none > target/bench/profile-node.txt
 
 .PHONY: install-program
 install: install-program

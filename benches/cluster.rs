@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::random::Random;
 use shoal_core::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
-use shoal_core::wire::native::{Header, Kind, MessageWriter, Update};
+use shoal_core::wire::native::{Header, Kind, Message, MessageWriter, Update};
 use shoal_core::{
     Address, Config, Coordinate, Engine, Generation, Incarnation, Instant, MemberState, Role,
     Secret,
@@ -50,6 +50,12 @@ impl Peer {
     /// A sealed probe without news.
     pub fn probe(&mut self) -> Vec<u8> {
         self.write(Kind::Probe, std::iter::empty())
+    }
+
+    /// Pieces of news in a datagram that the engine under test sent to this member.
+    pub fn updates_in(&mut self, datagram: &mut [u8]) -> usize {
+        let opened = self.envelopes.open(datagram).expect("the engine's datagram is sound");
+        Message::parse(opened.body).expect("so is its message").updates().count()
     }
 
     fn write(&mut self, kind: Kind, updates: impl Iterator<Item = Update>) -> Vec<u8> {

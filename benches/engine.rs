@@ -1,6 +1,7 @@
 //! What the engine costs as the cluster grows: a probe round, and writing news into a datagram.
 //!
-//! What a datagram with news costs to handle stands in `updates.rs`, next to foca; memory in `measure`.
+//! What a datagram with news costs to handle stands in `updates.rs`, next to foca; memory in
+//! `measure`.
 //!
 //! `cargo bench -p shoal-benches --bench engine`
 #![allow(missing_docs)]
@@ -38,8 +39,8 @@ fn probe_round(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The answer to a probe, sealed: without news, and with as much as fits of what a thousand members have
-/// told. The difference, by piece of news, is what spreading costs.
+/// The answer to a probe, sealed: without news, and with as much as fits of what a thousand members
+/// have told. The difference, by piece of news, is what spreading costs.
 fn write_news(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("engine/answer a probe");
     for pending in [0, PENDING] {

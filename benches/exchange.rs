@@ -1,16 +1,17 @@
 //! Probe and ack exchanges per second on one core, next to a bare UDP echo in the same run.
 //!
-//! A load generator on the second processor keeps sealed probes in flight. On the first
-//! processor runs, in turn, round by round: a loop of `recv_from` and `send_to` that returns the very
-//! same bytes, and a real Shoal node that opens, parses, applies, answers and seals.
+//! A load generator on the second processor keeps sealed probes in flight. On the first processor
+//! runs, in turn, round by round: a loop of `recv_from` and `send_to` that returns the very same
+//! bytes, and a real Shoal node that opens, parses, applies, answers and seals.
 //!
-//! So that the Python node's ground is in sight, an asyncio protocol that returns the very same bytes is
-//! a third, where there is a Python.
+//! So that the Python node's ground is in sight, an asyncio protocol that returns the very same
+//! bytes is a third, where there is a Python.
 //!
-//! Two patterns: *bursts*, 32 probes at a time from each of 16 sockets, where a node may answer several
-//! datagrams to one peer with one call; and *singles*, one probe at a time from each of 256 sockets, where
-//! it may not. The generator is the slower side for singles, so the figure to compare there is the
-//! processor time per exchange. Printed are medians, and the ratio of processor time to the echo's.
+//! Two patterns: *bursts*, 32 probes at a time from each of 16 sockets, where a node may answer
+//! several datagrams to one peer with one call; and *singles*, one probe at a time from each of 256
+//! sockets, where it may not. The generator is the slower side for singles, so the figure to
+//! compare there is the processor time per exchange. Printed are medians, and the ratio of
+//! processor time to the echo's.
 //!
 //! `cargo bench -p shoal-benches --bench exchange -- [ROUNDS] [SECONDS] [--json]`
 #![allow(missing_docs)]
@@ -207,7 +208,8 @@ impl Prober {
         self.envelopes.seal(buffer, size)
     }
 
-    /// Whether these bytes are the answer of a node (or of the echo, which this side's session gives away).
+    /// Whether these bytes are the answer of a node (or of the echo, which this side's session
+    /// gives away).
     fn is_answer(&mut self, bytes: &mut [u8]) -> bool {
         match self.envelopes.open(bytes) {
             Ok(opened) => Message::parse(opened.body).is_ok_and(|m| m.header.kind == Kind::Ack),

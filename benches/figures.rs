@@ -1,7 +1,7 @@
 //! The form in which a measurement hands its figures to the report: one line of JSON.
 //!
-//! A figure is a median with the lowest and highest sample, so that a reader sees the spread; whoever
-//! measured also says what it could not measure and why.
+//! A figure is a median with the lowest and highest sample, so that a reader sees the spread;
+//! whoever measured also says what it could not measure and why.
 
 use serde::{Deserialize, Serialize};
 

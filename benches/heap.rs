@@ -1,4 +1,5 @@
-//! An allocator that counts: bytes in use and calls. A program that measures memory makes it its own:
+//! An allocator that counts: bytes in use and calls. A program that measures memory makes it its
+//! own:
 //!
 //! ```ignore
 //! #[global_allocator]

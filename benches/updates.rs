@@ -1,8 +1,8 @@
 //! What a datagram with 20 pieces of news costs to handle as the cluster grows: Shoal and foca.
 //!
-//! The same thing in both: every update is fresh word from a member drawn at random. Shoal's figure includes
-//! opening the encrypted datagram; foca has no encryption, its datagram is postcard as its manual suggests.
-//! Both are drained outside the timed part.
+//! The same thing in both: every update is fresh word from a member drawn at random. Shoal's figure
+//! includes opening the encrypted datagram; foca has no encryption, its datagram is postcard as its
+//! manual suggests. Both are drained outside the timed part.
 //!
 //! `cargo bench -p shoal-benches --bench updates`
 #![allow(missing_docs)]

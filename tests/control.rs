@@ -1,5 +1,5 @@
-//! The control plane of real agents: every command answers, limits hold, snapshots survive `kill -9`, and
-//! the key ring changes under a running cluster.
+//! The control plane of real agents: every command answers, limits hold, snapshots survive `kill
+//! -9`, and the key ring changes under a running cluster.
 //!
 //! `SHOAL_KILLS=100` kills that many agents while they write snapshots, instead of a few.
 #![cfg(target_os = "linux")]
@@ -130,9 +130,8 @@ fn every_command_answers() {
 #[test]
 fn every_command_answers_where_io_uring_is_forbidden() {
     let folder = Folder::new("forbidden");
-    let outcome = filter::without_call(libc::SYS_io_uring_setup, libc::EPERM, || {
-        converse(&folder, &[])
-    });
+    let outcome =
+        filter::without_call(libc::SYS_io_uring_setup, libc::EPERM, || converse(&folder, &[]));
     assert_eq!(outcome[0], "poll");
 }
 

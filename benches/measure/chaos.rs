@@ -1,9 +1,10 @@
 //! Agents of Shoal and of Serf under one schedule of stops, loss and kills, at the same moments.
 //!
-//! Both clusters run side by side in one network namespace, so that the same packet filter loses their
-//! datagrams and each stop hits the agent of the same number in both. Counted are failure events about agents
-//! that ran at that moment: *false*; and those of them whose subject had not been stopped for
-//! [`SETTLED`]: *false of settled* (Lifeguard's false positives: the subject is healthy).
+//! Both clusters run side by side in one network namespace, so that the same packet filter loses
+//! their datagrams and each stop hits the agent of the same number in both. Counted are failure
+//! events about agents that ran at that moment: *false*; and those of them whose subject had not
+//! been stopped for [`SETTLED`]: *false of settled* (Lifeguard's false positives: the subject is
+//! healthy).
 
 use std::time::{Duration, Instant};
 

@@ -1,17 +1,17 @@
-//! The engine alone: bytes per member, allocations per packet, and the processor's way through a packet
-//! for a profiler to look at.
+//! The engine alone: bytes per member, allocations per packet, and the processor's way through a
+//! packet for a profiler to look at.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant as Clock};
 
-use shoal_benches::cluster::{NewsSource, Peer, SIZES, address, engine_with};
+use shoal_benches::cluster::{NewsSource, Peer, SIZES, address, drain, engine_with};
 use shoal_benches::figures::Results;
 use shoal_benches::heap;
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::{Engine, Instant};
 
 const EXCHANGES: u32 = 100_000;
-const WARM_UP: u32 = 10_000;
+const WARM_UP: u32 = 300_000;
 /// Members of the cluster in which exchanges are counted and profiled.
 const MEMBERS: u32 = 1_000;
 /// Between two exchanges on the engine's clock.
@@ -30,6 +30,7 @@ pub fn memory() -> Results {
     let mut exchange = Exchange::new();
     (0..WARM_UP).for_each(|_| exchange.run());
     let counts: u32 = (0..EXCHANGES).map(|_| exchange.run_counted()).sum();
+    results.add("updates/answer", exchange.updates_in_answer() as f64, "");
     results.add("allocations/exchange", f64::from(counts) / f64::from(EXCHANGES), "");
     results
 }
@@ -83,6 +84,19 @@ impl Exchange {
             0 => (self.news.datagram(), address(1), self.now),
             _ => (self.peer.probe(), address(2), self.now),
         }
+    }
+
+    /// Pieces of news that one answer takes along while a thousand wait.
+    fn updates_in_answer(&mut self) -> usize {
+        let (mut probe, now) = (self.peer.probe(), self.now);
+        for _ in 0..MEMBERS {
+            self.engine.handle_datagram(now, address(1), &mut self.news.datagram());
+            drain(&mut self.engine, now);
+        }
+        self.engine.handle_datagram(now, address(2), &mut probe);
+        let sent = self.engine.poll_transmit(now, &mut self.buffer);
+        let size = sent.expect("a probe is answered").size;
+        self.peer.updates_in(&mut self.buffer[..size])
     }
 
     fn run(&mut self) {

@@ -1,7 +1,7 @@
 //! A cluster of agents as processes, Shoal's or Serf's, and what they say of each other.
 //!
-//! Both are started with their defaults (Serf: profile LAN), encrypted, one address of 127.0.0.0/8 each.
-//! What an agent says is dated when its line arrives here, for both alike.
+//! Both are started with their defaults (Serf: profile LAN), encrypted, one address of 127.0.0.0/8
+//! each. What an agent says is dated when its line arrives here, for both alike.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;

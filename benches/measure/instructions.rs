@@ -1,9 +1,10 @@
-//! Instructions of the hot paths, counted by callgrind: the same in every run, whatever else the machine
-//! does, so that a change that makes a path longer is seen at once.
+//! Instructions of the hot paths, counted by callgrind: the same in every run, whatever else the
+//! machine does, so that a change that makes a path longer is seen at once.
 //!
-//! The program runs itself under valgrind, one case at a time; only what happens inside [`measured`]
-//! counts. The counts to compare with stand in `instructions.json` beside this folder, with the compiler
-//! they belong to: another compiler may need them written anew (`INSTRUCTIONS=write make bench-check`).
+//! The program runs itself under valgrind, one case at a time; only what happens inside
+//! [`measured`] counts. The counts to compare with stand in `instructions.json` beside this folder,
+//! with the compiler they belong to: another compiler may need them written anew
+//! (`INSTRUCTIONS=write make bench-check`).
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -1,4 +1,5 @@
-//! Measurements that are no Criterion benchmark: whole processes, many nodes, memory, instruction counts.
+//! Measurements that are no Criterion benchmark: whole processes, many nodes, memory, instruction
+//! counts.
 //!
 //! Every command prints one line of JSON for the report and for nothing else;
 //! `cargo run --release -p shoal-benches --bin measure -- help` lists them.

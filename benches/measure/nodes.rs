@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shoal_benches::figures::Results;
 use shoal_benches::system::{resident_bytes, thread_cpu_nanos};
 use shoal_core::io::{BackendChoice, Node, NodeOptions, NodeThread};
-use shoal_core::{Address, Config, Counter, Secret};
+use shoal_core::{Address, Config, Counter, Role, Secret};
 
 /// How long all may take to know all.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -32,6 +32,9 @@ pub fn run(count: usize, seconds: f64) -> Result<Results, String> {
         let secret = Secret::new([5; 32]).expect("32 bytes are a secret");
         let mut config = Config::new(Address::UNSPECIFIED, secret);
         config.member_capacity = count as u32 + 2;
+        // Workers are not probed before they have spoken; managers are, so that all come to be
+        // probed.
+        config.role = Role::Manager;
         let bind = "127.0.0.1:0".parse().expect("an address");
         let mut options = NodeOptions::new(bind, config);
         options.join = nodes.first().map(Node::address).into_iter().collect();
@@ -49,8 +52,9 @@ pub fn run(count: usize, seconds: f64) -> Result<Results, String> {
     }
     let known = start.elapsed();
     std::thread::sleep(Duration::from_secs(2));
-    let acked = || nodes.iter().map(|n| n.stats().value(Counter::ProbesAcked)).sum::<u64>();
-    let (probes, cpu, watch) = (acked(), thread_cpu_nanos("shoal-node"), Instant::now());
+    let received =
+        || nodes.iter().map(|n| n.stats().value(Counter::DatagramsReceived)).sum::<u64>();
+    let (datagrams, cpu, watch) = (received(), thread_cpu_nanos("shoal-node"), Instant::now());
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let elapsed = watch.elapsed().as_secs_f64();
     let cpu = (thread_cpu_nanos("shoal-node") - cpu) as f64 / 1e9 / elapsed;
@@ -58,7 +62,7 @@ pub fn run(count: usize, seconds: f64) -> Result<Results, String> {
     results.add("nodes/count", count as f64, "");
     results.add("nodes/started", started.as_secs_f64(), "s");
     results.add("nodes/known", known.as_secs_f64(), "s");
-    results.add("nodes/probes", (acked() - probes) as f64 / elapsed, "1/s");
+    results.add("nodes/datagrams", (received() - datagrams) as f64 / elapsed, "1/s");
     results.add("nodes/cpu", cpu * 100.0, "%");
     let resident = resident_bytes(std::process::id()).saturating_sub(before) as f64;
     results.add("nodes/memory", resident / count as f64 / 1e3, "kB");

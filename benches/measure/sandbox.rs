@@ -1,8 +1,8 @@
-//! A network and a process namespace of our own, so that agents find every port free, packets can be lost,
-//! and nothing is left running whatever becomes of the measurement.
+//! A network and a process namespace of our own, so that agents find every port free, packets can
+//! be lost, and nothing is left running whatever becomes of the measurement.
 //!
-//! The program starts itself again inside. Where the system refuses the namespace it goes on outside, and what
-//! needs the packet filter is skipped.
+//! The program starts itself again inside. Where the system refuses the namespace it goes on
+//! outside, and what needs the packet filter is skipped.
 
 use std::process::Command;
 

@@ -26,8 +26,9 @@ pub struct Step {
     pub action: Action,
 }
 
-/// The schedule for so many agents, in order of time. Two agents are killed; at most a quarter is stopped
-/// at any time, and none of those that will be killed, so that a detection is one of a kill.
+/// The schedule for so many agents, in order of time. Two agents are killed; at most a quarter is
+/// stopped at any time, and none of those that will be killed, so that a detection is one of a
+/// kill.
 pub fn draw(agents: usize, seconds: f64, seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed);
     let total_ms = (seconds * 1e3) as u64;

@@ -18,6 +18,7 @@ mod fork;
 mod hyperscale;
 mod ids;
 mod jobs;
+mod leaders;
 mod names;
 mod node;
 mod routing;
@@ -60,6 +61,10 @@ mod _native {
     };
     #[pymodule_export]
     use crate::jobs::{GateJobTimeouts, JobTimeouts, WorkflowStateMachine};
+    #[pymodule_export]
+    use crate::leaders::{
+        DatacenterView, LeaderElected, LeaderLost, Leadership, ReachabilityChanged, SteppedDown,
+    };
     #[pymodule_export]
     use crate::names::enum_names;
     #[pymodule_export]

@@ -50,8 +50,10 @@ const STANDING_TICKS: u64 = 40;
 const ARRIVAL_RATE: f64 = 12.0;
 /// How long a job holds its core.
 const JOB_DURATION: Duration = Duration::from_secs(5);
-/// Cores of a datacenter, and of all gates' jobs about twice as many as are needed on average.
-const CORES: u32 = 120;
+/// Cores of a datacenter: enough for the clients of several gates, since the nearest datacenter of one
+/// is often that of its neighbours. Without room nothing would be told of jitter: a full datacenter is busy, and
+/// jobs leave it whatever the distance.
+const CORES: u32 = 480;
 /// Datacenters that fail.
 const FAILURES: usize = 5;
 /// How long a failure lasts, and how long things are let settle after it.

@@ -166,7 +166,7 @@ impl Membership {
             self.apply(context, &update, header.sender);
         }
         // An update in the same message may have spoken of its sender.
-        let slot = slot.filter(|&slot| self.table.find(header.sender) == Some(slot));
+        let slot = slot.filter(|&slot| self.table.is_at(slot, header.sender));
         if let Some(slot) = slot {
             self.note_state_version(context, slot, header.state_version, header.sender);
         }
@@ -302,8 +302,13 @@ impl Membership {
 
     /// The fixed part of an outgoing message.
     pub fn header(&self, outgoing: &Outgoing) -> Header {
+        self.header_to(outgoing, self.table.find(outgoing.recipient))
+    }
+
+    /// The same for a recipient that has been looked up.
+    pub fn header_to(&self, outgoing: &Outgoing, recipient: Option<u32>) -> Header {
         let own = self.table.own();
-        let recipient = self.table.find(outgoing.recipient).map(|slot| self.table.get(slot));
+        let recipient = recipient.map(|slot| self.table.get(slot));
         // Only a run that we have heard ourselves may take this as proof of a two-way exchange.
         let heard = recipient.filter(|record| record.state != MemberState::Unconfirmed);
         Header {
@@ -323,26 +328,16 @@ impl Membership {
     }
 
     /// Fills the room that is left with updates, those that matter most to the recipient first.
+    /// `recipient` is its slot.
     pub fn write_updates(
         &mut self,
         outgoing: &Outgoing,
+        recipient: Option<u32>,
         writer: &mut MessageWriter,
         effects: &mut Effects,
         now: Instant,
     ) {
-        if outgoing.kind == Kind::Probe {
-            self.probes.note_sent(outgoing.sequence, now);
-        }
-        if self.is_leaving() {
-            writer.push_update(&self.update(OWN_SLOT, 0));
-        }
-        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
-        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
-        if let Some(slot) = self.table.find(outgoing.recipient)
-            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
-        {
-            writer.push_update(&self.update(slot, 0));
-        }
+        self.write_first_updates(outgoing, recipient, writer, now);
         match outgoing.kind {
             Kind::SyncReply => self.write_page(outgoing.parameter, writer),
             Kind::StateReply => self.write_state_part(outgoing, writer),
@@ -361,6 +356,43 @@ impl Membership {
             }
         }
         effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    /// The same for a format that carries updates and nothing else.
+    pub fn write_updates_only(
+        &mut self,
+        outgoing: &Outgoing,
+        writer: &mut MessageWriter,
+        effects: &mut Effects,
+        now: Instant,
+    ) {
+        let recipient = self.table.find(outgoing.recipient);
+        self.write_first_updates(outgoing, recipient, writer, now);
+        self.write_gossip(writer, 0);
+        effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    /// What the recipient must know before anything else.
+    fn write_first_updates(
+        &mut self,
+        outgoing: &Outgoing,
+        recipient: Option<u32>,
+        writer: &mut MessageWriter,
+        now: Instant,
+    ) {
+        if outgoing.kind == Kind::Probe {
+            self.probes.note_sent(outgoing.sequence, now);
+        }
+        if self.is_leaving() {
+            writer.push_update(&self.update(OWN_SLOT, 0));
+        }
+        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
+        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
+        if let Some(slot) = recipient
+            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
+        {
+            writer.push_update(&self.update(slot, 0));
+        }
     }
 
     /// Whether a member in this state hears of it with everything that is sent to it.

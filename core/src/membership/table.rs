@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub confirmation_attempts: u8,
     /// Whether one of our own probes to it is in flight.
     pub is_probed: bool,
+    /// Whether it is a Python node, which may take seconds to answer.
+    pub is_foreign: bool,
     datacenter: u16,
     pub generation: Generation,
     pub incarnation: Incarnation,
@@ -181,6 +183,11 @@ impl MemberTable {
         self.index.find(self.hash(address), matches).copied()
     }
 
+    /// Whether a slot holds the member at this address: quicker than to look the address up.
+    pub fn is_at(&self, slot: u32, address: Address) -> bool {
+        self.occupied(slot).is_some_and(|record| record.address == address)
+    }
+
     /// Slots ever used: every record's slot is below.
     pub fn slot_count(&self) -> u32 {
         self.records.len() as u32
@@ -224,6 +231,7 @@ impl MemberTable {
             health_score: identity.health_score,
             confirmation_attempts: 0,
             is_probed: false,
+            is_foreign: false,
             datacenter,
             generation: identity.generation,
             incarnation: identity.incarnation,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use shoal_core::federation::LeadershipMode;
 use shoal_core::jobs::{
     DatacenterTarget, ExtensionRequest, FenceToken, GateJobStart, JobEvent, JobId, JobOutcome,
     JobSnapshot, JobStart, LeaderChange, WorkerId,
@@ -577,6 +578,8 @@ impl<'a> World<'a> {
         config.probe_interval_ms = self.plan.probe_interval_ms;
         (config.sync_interval_ms, config.join_interval_ms) = (1_000, 100);
         config.jobs = self.plan.settings;
+        // Here the programs say who leads, and their terms are the fences that the truth expects.
+        config.federation.leadership = LeadershipMode::External;
         let generation = &mut self.generations[host as usize];
         *generation += 1;
         let config = Config { generation: Generation(*generation), ..config };

@@ -1,0 +1,213 @@
+"""The Python side: hyperscale's own classes when HYPERSCALE_PATH is given, else the model beside this file.
+
+    python reference.py answers     what it computes, for the other side to be checked against
+    python reference.py times SECONDS     nanoseconds per call
+
+Prints one line of JSON. It runs in a process of its own, because hyperscale needs packages that Shoal does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from types import SimpleNamespace
+
+from timing import cost_ns, figure, repeated_cost_ns
+
+DATACENTERS = 100
+JOBS = 256
+PENDING = 1_000
+SECRET = "a secret for measurements only"
+
+PATH = os.environ.get("HYPERSCALE_PATH")
+if PATH:
+    sys.path.insert(0, PATH)
+    from hyperscale.distributed.encryption.aes_gcm import AESGCMFernet
+    from hyperscale.distributed.models.coordinates import NetworkCoordinate
+    from hyperscale.distributed.routing import GateJobRouter
+    from hyperscale.distributed.routing.candidate_filter import DatacenterCandidate
+    from hyperscale.distributed.swim.coordinates import CoordinateTracker
+    from hyperscale.distributed.swim.gossip.gossip_buffer import GossipBuffer
+
+    WHOSE = "hyperscale"
+
+    def envelope() -> AESGCMFernet:
+        env = SimpleNamespace(
+            MERCURY_SYNC_AUTH_SECRET=SECRET, MERCURY_SYNC_AUTH_SECRET_PREVIOUS=None
+        )
+        return AESGCMFernet(env)
+else:
+    from model import (
+        CoordinateTracker,
+        DatacenterCandidate,
+        Envelope,
+        GateJobRouter,
+        GossipBuffer,
+        NetworkCoordinate,
+    )
+
+    WHOSE = "a plain-Python model of its documents"
+
+    def envelope() -> Envelope:
+        return Envelope(SECRET.encode())
+
+
+def coordinate(source: random.Random) -> NetworkCoordinate:
+    return NetworkCoordinate(
+        vec=[round(source.uniform(-0.05, 0.05), 6) for _ in range(8)],
+        height=round(source.uniform(0.0, 0.005), 6),
+        adjustment=0.0,
+        error=0.0625,
+        sample_count=50,
+    )
+
+
+def samples(count: int) -> list[tuple[str, NetworkCoordinate, float]]:
+    """Peers, where they say they are, and the round trip to each.
+
+    It is always the same to the same peer, in units of 1/512 s, because Shoal puts samples through a median
+    filter first and keeps them as nanoseconds and as single floats: so both sides compute with the same.
+    """
+    source = random.Random(7)
+    peers = [coordinate(source) for _ in range(DATACENTERS)]
+    own = coordinate(source)
+    round_trips = []
+    for peer in peers:
+        distance = sum((a - b) ** 2 for a, b in zip(peer.vec, own.vec)) ** 0.5 + peer.height
+        round_trips.append(max(1, round(distance * 512)) * 1000 / 512)
+    numbers = [source.randrange(DATACENTERS) for _ in range(count)]
+    return [(f"dc{number}", peers[number], round_trips[number]) for number in numbers]
+
+
+def settled_tracker() -> CoordinateTracker:
+    tracker = CoordinateTracker()
+    for peer, place, rtt_ms in samples(1_000):
+        tracker.update_peer_coordinate(peer, place, rtt_ms)
+    return tracker
+
+
+def candidates(seed: int) -> list[DatacenterCandidate]:
+    source = random.Random(seed)
+    return [
+        DatacenterCandidate(
+            datacenter_id=f"dc{number}",
+            health_bucket=source.choice(["HEALTHY", "HEALTHY", "BUSY", "DEGRADED"]),
+            available_cores=source.randrange(512),
+            total_cores=512,
+            queue_depth=source.randrange(50),
+            lhm_multiplier=1.0,
+            circuit_breaker_pressure=source.randrange(100) / 100,
+            total_managers=3,
+            healthy_managers=source.choice([0, 3, 3, 3]),
+        )
+        for number in range(DATACENTERS)
+    ]
+
+
+def answers() -> dict[str, object]:
+    tracker = settled_tracker()
+    own = tracker.get_coordinate()
+    pictures = []
+    for seed in range(20):
+        listed = candidates(seed)
+        router = GateJobRouter(tracker, lambda listed=listed: listed)
+        decision = router.route_job("job")
+        keys = ["datacenter_id", "health_bucket", "available_cores", "queue_depth"]
+        keys += ["circuit_breaker_pressure", "healthy_managers", "rtt_ucb_ms", "coordinate_quality"]
+        rows = [{key: getattr(candidate, key) for key in keys} for candidate in listed]
+        pictures.append({"candidates": rows, "first": decision.primary_datacenters[0]})
+    uppers = {
+        f"dc{number}": tracker.estimate_rtt_ucb_ms(tracker.get_peer_coordinate(f"dc{number}"))
+        for number in range(DATACENTERS)
+    }
+    return {
+        "whose": WHOSE,
+        "samples": [
+            [peer, place.vec, place.height, place.adjustment, place.error, rtt_ms]
+            for peer, place, rtt_ms in samples(1_000)
+        ],
+        "coordinate": [own.vec, own.height, own.adjustment, own.error],
+        "upper_ms": uppers,
+        "pictures": pictures,
+    }
+
+
+def exchange():
+    """A probe opened and read, an ack written and sealed: no socket, no event loop, no state."""
+    import zstandard
+
+    cipher, gossip = envelope(), filled_buffer()
+    pack, unpack = zstandard.ZstdCompressor(level=3), zstandard.ZstdDecompressor()
+    payload = b"probe>127.0.0.1:9001" + filled_buffer().encode_piggyback(5)
+    clock, length = (1).to_bytes(64, "big"), len(payload).to_bytes(4, "big")
+    probe = cipher.encrypt(pack.compress(b"c<127.0.0.1:9002<receive<" + clock + length + payload))
+
+    def run() -> bytes:
+        frame = unpack.decompress(cipher.decrypt(probe), max_output_size=5 << 20)
+        _, sender, _, rest = frame.split(b"<", 3)
+        base, _, members = rest[68:].partition(b"#|m")
+        base.split(b">")
+        for member in members.split(b"|"):
+            member.split(b":")
+        host, port = sender.split(b":")
+        reply = b"ack>127.0.0.1:9001" + gossip.encode_piggyback(5)
+        size = len(reply).to_bytes(4, "big")
+        own = b"s<" + host + b":" + port + b"<receive<" + rest[:64] + size + reply
+        if len(gossip.updates) < 500:
+            fill(gossip)
+        return cipher.encrypt(pack.compress(own))
+
+    return run
+
+
+FILLED = [0]
+
+
+def fill(gossip: GossipBuffer) -> None:
+    FILLED[0] += 1
+    for number in range(PENDING):
+        node = (f"10.0.{number >> 8}.{number & 255}", 7946)
+        gossip.add_update("alive", node, FILLED[0], 10**9)
+
+
+def filled_buffer() -> GossipBuffer:
+    gossip = GossipBuffer()
+    fill(gossip)
+    return gossip
+
+
+def times(seconds: float) -> dict[str, object]:
+    tracker = settled_tracker()
+    listed = candidates(1)
+    router = GateJobRouter(tracker, lambda: listed)
+    jobs = [(f"job{number}",) for number in range(JOBS)]
+    place = tracker.get_peer_coordinate("dc7")
+    gossip = filled_buffer()
+
+    def encode() -> object:
+        if len(gossip.updates) < PENDING:
+            fill(gossip)
+        return gossip.encode_piggyback(5)
+
+    costs = {
+        "coordinate update": repeated_cost_ns(
+            tracker.update_peer_coordinate, samples(1_000), seconds
+        ),
+        "upper bound": repeated_cost_ns(tracker.estimate_rtt_ucb_ms, [(place,)] * 1_000, seconds),
+        "route 100": repeated_cost_ns(router.route_job, jobs, seconds),
+        "encode 5 of 1000": cost_ns(encode, seconds),
+    }
+    skipped = []
+    try:
+        costs["exchange"] = cost_ns(exchange(), seconds)
+    except ImportError as error:
+        skipped.append({"what": "a Python node's part of an exchange", "why": str(error)})
+    figures = [figure(f"python/reference/{name}", cost) for name, cost in costs.items()]
+    return {"figures": figures, "skipped": skipped}
+
+
+if __name__ == "__main__":
+    done = answers() if sys.argv[1] == "answers" else times(float(sys.argv[2]))
+    print(json.dumps(done))

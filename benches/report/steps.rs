@@ -1,0 +1,278 @@
+//! The measurements: each a command with a time limit whose output is kept.
+//!
+//! A step that fails, hangs or is missing something costs its own figures and is named in the
+//! report; the others go on. Every process of a step is in one group and is ended with it.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use shoal_benches::figures::Results;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::{criterion, output_folder, root, simulations};
+
+/// How figures come out of a command.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// The last line of its output.
+    Line,
+    /// The files of the Criterion groups whose folders begin so.
+    Criterion,
+    /// What `shoal simulate --format json` prints; the name under which it is kept.
+    Simulation(&'static str),
+    /// None: it builds something.
+    Build,
+}
+
+/// One measurement to be run.
+#[derive(Debug)]
+pub struct Step {
+    pub title: String,
+    command: Vec<String>,
+    limit: Duration,
+    reading: Reading,
+}
+
+/// One measurement that was run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ran {
+    /// What it measures.
+    pub title: String,
+    /// What to type to repeat it.
+    pub command: String,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What it found.
+    pub results: Results,
+    /// Why it found nothing, if so.
+    pub failure: Option<String>,
+}
+
+/// What all measurements together may take, once everything is built.
+pub fn budget(quick: bool) -> Duration {
+    Duration::from_secs(if quick { 150 } else { 14 * 60 })
+}
+
+/// Set when somebody wants to stop; then the running step is ended, too.
+pub fn stop_wanted() -> std::io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
+
+/// All steps, in the order in which they are run.
+pub fn all(quick: bool) -> Vec<Step> {
+    let mut steps = vec![
+        build("programs", "cargo build --release --locked -p shoal-cli -p shoal-benches"),
+        build("benchmarks", "cargo bench --no-run --locked -p shoal-benches"),
+    ];
+    let measure = "target/release/measure";
+    let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
+    let (rounds, seconds) = if quick { (3, 0.3) } else { (9, 0.6) };
+    let exchange = "cargo bench --locked -p shoal-benches --bench exchange --";
+    let exchange = format!("{exchange} {rounds} {seconds} --json");
+    steps.push(line("exchanges", exchange, 300));
+    steps.push(line("memory and allocations", format!("{measure} memory"), 60));
+    steps.push(line("path of a packet", format!("{measure} path"), 30));
+    let suites = ["coordinate", "routing", "updates", "engine", "wire", "jobs"];
+    // A million jobs take their time.
+    for suite in suites.into_iter().filter(|suite| !(quick && *suite == "jobs")) {
+        steps.push(suite_step(suite, quick));
+    }
+    let watch = if quick { 4 } else { 20 };
+    steps.push(line("idle agents", format!("{measure} idle --seconds {watch}"), 200));
+    let (clusters, kills) = if quick { (4, 1) } else { (12, 4) };
+    let detect = format!("{measure} detect --clusters {clusters} --kills {kills}");
+    steps.push(line("detection", detect, 300));
+    let (agents, length) = if quick { (8, 15) } else { (16, 90) };
+    let chaos = format!("{measure} chaos --agents {agents} --seconds {length}");
+    steps.push(line("chaos", chaos, 300));
+    let count = if quick { 300 } else { 1_000 };
+    let nodes = format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 10 });
+    steps.push(line("nodes on one thread", nodes, 150));
+    steps.push(line("instructions", format!("{measure} instructions"), 240));
+    let python = "python3 benches/baseline/compare.py";
+    let python = if quick { format!("{python} --quick") } else { python.to_owned() };
+    steps.push(line("Python", python.replace("python3", &python_program()), 240));
+    steps.extend(simulated(quick));
+    steps
+}
+
+/// The Python of the virtual environment into which Shoal's package was built.
+fn python_program() -> String {
+    let own = ".venv/bin/python";
+    if root().join(own).exists() { own.to_owned() } else { "python3".to_owned() }
+}
+
+fn simulated(quick: bool) -> Vec<Step> {
+    let simulate = "target/release/shoal simulate --format json";
+    let simulation = |title: &str, arguments: String, limit, name| {
+        step(title, &format!("{simulate} {arguments}"), limit, Reading::Simulation(name))
+    };
+    let (nodes, seconds) = if quick { (300, 20) } else { (1_000, 60) };
+    let arguments = format!("--nodes {nodes} --seconds {seconds}");
+    let mut steps = vec![simulation("simulator", arguments, 150, "cluster")];
+    // Matrices of real round trips are not ours to pass on; who has them says where.
+    if let Some(folder) = std::env::var_os("SHOAL_MATRICES") {
+        let file = PathBuf::from(folder).join("planetlab490_ms.csv").display().to_string();
+        let cycles = if quick { 200 } else { 1_000 };
+        let arguments = format!("--matrix {file} --cycles {cycles}");
+        steps.push(simulation("coordinates", arguments.clone(), 120, "planetlab"));
+        let arguments = format!("{arguments} --liars 0.1");
+        steps.push(simulation("coordinates with liars", arguments, 120, "planetlab-liars"));
+    }
+    if !quick {
+        // The last, because it is the longest.
+        let arguments = "--experiment lifeguard".to_owned();
+        steps.push(simulation("Lifeguard experiment", arguments, 420, "lifeguard"));
+    }
+    steps
+}
+
+fn suite_step(suite: &str, quick: bool) -> Step {
+    let times = match (suite, quick) {
+        // These set their own.
+        ("jobs" | "engine" | "updates", false) => "",
+        (_, false) => " --warm-up-time 0.5 --measurement-time 1.5",
+        (_, true) => " --warm-up-time 0.1 --measurement-time 0.3 --sample-size 10",
+    };
+    let command =
+        format!("cargo bench --locked -p shoal-benches --bench {suite} -- --noplot{times}");
+    step(&format!("Criterion, {suite}"), &command, 300, Reading::Criterion)
+}
+
+fn build(title: &str, command: &str) -> Step {
+    step(title, command, 900, Reading::Build)
+}
+
+fn step(title: &str, command: &str, limit: u64, reading: Reading) -> Step {
+    Step {
+        title: title.to_owned(),
+        command: command.split_whitespace().map(str::to_owned).collect(),
+        limit: Duration::from_secs(limit),
+        reading,
+    }
+}
+
+impl Step {
+    /// Whether it only builds what others need, for which it may take its time.
+    pub fn is_build(&self) -> bool {
+        matches!(self.reading, Reading::Build)
+    }
+
+    /// Runs the command to its end, its limit, the end of what time is left, or until somebody
+    /// wants to stop.
+    pub fn run(self, left: Duration, stop: &AtomicBool) -> Ran {
+        let command = self.command.join(" ");
+        eprintln!("{:<24} {command}", self.title);
+        let start = Instant::now();
+        let found = self.execute(start, self.limit.min(left), stop);
+        let elapsed = start.elapsed();
+        let (results, failure) = match found {
+            Ok(results) => (results, None),
+            Err(why) => {
+                eprintln!("    {why}");
+                (Results::default(), Some(why))
+            }
+        };
+        Ran { title: self.title, command, elapsed, results, failure }
+    }
+
+    fn execute(
+        &self,
+        start: Instant,
+        limit: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Results, String> {
+        if limit.is_zero() {
+            return Err("no time was left for it".to_owned());
+        }
+        let folder = output_folder().join("logs");
+        std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let name = self.title.replace([' ', ','], "-");
+        let [out, err] = ["out", "err"].map(|end| folder.join(format!("{name}.{end}")));
+        let create = |path: &PathBuf| {
+            File::create(path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).current_dir(root()).process_group(0);
+        command.stdin(Stdio::null()).stdout(create(&out)?).stderr(create(&err)?);
+        let child = command.spawn().map_err(|error| format!("{}: {error}", self.command[0]))?;
+        let status = wait(child, limit, stop)?;
+        if !status.success() {
+            let log = std::fs::read_to_string(&err).unwrap_or_default();
+            let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word");
+            return Err(format!("it ended with {status}: {last}"));
+        }
+        let output = std::fs::read_to_string(&out).unwrap_or_default();
+        let nothing = || "it printed no figures".to_owned();
+        match self.reading {
+            Reading::Build => Ok(Results::default()),
+            Reading::Line => Results::from_output(&output).ok_or_else(nothing),
+            Reading::Criterion => Ok(criterion::read(&root().join("target/criterion"), start)),
+            Reading::Simulation(name) => {
+                simulations::read(name, &output, start.elapsed()).ok_or_else(nothing)
+            }
+        }
+    }
+}
+
+/// Waits for the end of a step, and ends all its processes when it takes too long.
+fn wait(mut child: Child, limit: Duration, stop: &AtomicBool) -> Result<ExitStatus, String> {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if start.elapsed() < limit && !stop.load(Ordering::Relaxed) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            outcome => {
+                // The group may have ended this very moment, which is as good.
+                let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                let _ = child.wait();
+                let seconds = limit.as_secs();
+                return Err(match outcome {
+                    Err(error) => error.to_string(),
+                    Ok(_) if stop.load(Ordering::Relaxed) => "it was stopped".to_owned(),
+                    Ok(_) => format!("it took more than {seconds} s and was ended"),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_hangs_is_ended_with_all_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 61 & wait"]).process_group(0);
+        let start = Instant::now();
+        let stop = AtomicBool::new(false);
+        let ended = wait(command.spawn().unwrap(), Duration::from_millis(100), &stop);
+        assert!(ended.unwrap_err().contains("was ended"));
+        let stop = AtomicBool::new(true);
+        let ended = wait(command.spawn().unwrap(), Duration::from_secs(60), &stop);
+        assert_eq!(ended.unwrap_err(), "it was stopped");
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_quick_run_measures_the_same_but_for_what_is_long() {
+        let titles = |quick| all(quick).into_iter().map(|s| s.title).collect::<Vec<_>>();
+        let (quick, full) = (titles(true), titles(false));
+        assert!(quick.iter().all(|title| full.contains(title)));
+        assert!(quick.len() >= full.len() - 2);
+    }
+}
