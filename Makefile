@@ -31,7 +31,7 @@ deps: ## Debian packages that some checks use
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
 	    build-essential pkg-config python3 python3-venv valgrind clang abigail-tools iproute2 iptables \
-	    chromium serf
+	    chromium serf cmake meson
 
 .PHONY: bench
 bench: bench-python-package ## every figure in one run; target/bench/report.md and report.html. QUICK=1: four minutes

@@ -85,7 +85,7 @@ fn writing(criterion: &mut Criterion) {
     let members: [MemberEntry; 5] = std::array::from_fn(|number| member(number as u16));
     let target = members[0].address;
     let place = Coordinate { vector: [0.0123; 8], height: 0.001, adjustment: 0.0, error: 0.3 };
-    let peer = PeerCoordinate { coordinate: place, sample_count: 12, native_version: Some(1) };
+    let peer = PeerCoordinate { coordinate: place, sample_count: 12, native: None };
     let mut text = [0; 1_024];
     let size = write_coordinate(&peer, &mut text);
     let mut buffer = [0; DATAGRAM_SIZE_MAX];

@@ -1,9 +1,10 @@
 //! Everything that reads a peer's bytes, fed with bytes that no peer should send.
 //!
-//! Each target is a test. `cargo test` runs the files of its corpus (`__fuzz__/<target>/corpus`) and a few
-//! thousand random inputs; `SHOAL_FUZZ_ITERATIONS=10000000` makes that as many as wanted, and `cargo bolero
-//! test <target>` hands the target to libFuzzer. An input either is the bytes themselves (its first byte is
-//! 255) or says how to damage a well-formed sample, so that random inputs get past the first check.
+//! Each target is a test. `cargo test` runs the files of its corpus (`__fuzz__/<target>/corpus`)
+//! and a few thousand random inputs; `SHOAL_FUZZ_ITERATIONS=10000000` makes that as many as wanted,
+//! and `cargo bolero test <target>` hands the target to libFuzzer. An input either is the bytes
+//! themselves (its first byte is 255) or says how to damage a well-formed sample, so that random
+//! inputs get past the first check.
 #![allow(missing_docs)]
 
 use std::sync::OnceLock;
@@ -27,7 +28,7 @@ const PAYLOADS: [&str; 8] = [
     "ack>127.0.0.1:9001#|saGVsbG8tc3RhdGU=#|mjoin:0:127.0.0.1:9005:worker|suspect:2:127.0.0.1:9007\
      #|hDC1-50-0018a3b2c4d5e-f3a2b1c9d8e7|manager|healthy|1|8|1.50|2.00|1234.50\
      #|ww1:m1:127.0.0.1:9100:9101:registered:3:8:4:55.250000:DC1#|v{\"vec\":[0.001,0.0,0.0,0.0,0.0,0.0,\
-     0.0,0.0],\"height\":0.0005,\"adjustment\":-0.0001,\"error\":0.25,\"sample_count\":12,\"shoal\":1}",
+     0.0,0.0],\"height\":0.0005,\"adjustment\":-0.0001,\"error\":0.25,\"sample_count\":12,\"shoal\":1,\"generation\":9}",
     "probe>[2001:db8::1]:9001#|malive:7:[::1]:9005:gate|dead:2147483647:1.2.3.4:1",
     "join>v1.4|127.0.0.1:9003",
     "alive:<coroutine object HealthAwareServer.increment_incarnation at 0x7f7fa073be00>>127.0.0.1:19201",

@@ -121,7 +121,7 @@ fn a_bad_configuration_is_one_line_that_says_what_to_do() {
         (&["--role", "client"], "expected gate, manager or worker"),
         (&["--backend", "epoll"], "expected auto, uring or poll"),
         (&["--datacenter", "two words"], "invalid datacenter name"),
-        (&["--codec", "hyperscale"], "not available"),
+        (&["--codec", "python"], "expected native or hyperscale"),
         (&["--join", "nowhere"], "--join nowhere"),
         (&["--secret-file", "/nowhere/secret"], "/nowhere/secret"),
         (&["--config", "/nowhere/shoal.toml"], "/nowhere/shoal.toml"),

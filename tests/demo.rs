@@ -33,7 +33,12 @@ fn the_demo_tells_its_whole_story_within_a_minute() {
     assert!(number("/routing/median_rtt_ms") < number("/routing/random_median_rtt_ms") / 10.0);
     assert_eq!(number("/routing/misdirected"), number("/routing/rerouted"));
     assert_eq!(result["detection"]["observations"].as_array().unwrap().len(), 2 * 13);
-    assert!(number("/timeout/decided_ms") >= number("/timeout/limit_ms"));
+    let granted = number("/timeout/limit_ms") + number("/timeout/extension_ms");
+    assert_eq!(granted, 4_000.0, "three seconds, and one that was granted late");
+    assert!((granted..granted + 1_000.0).contains(&number("/timeout/decided_ms")));
+    let sites = result.pointer("/timeout/sites").and_then(Value::as_array).unwrap();
+    let ended = sites.iter().map(|site| site["ended_ms"].as_f64().unwrap());
+    assert_eq!(ended.filter(|ended_ms| *ended_ms >= granted).count(), 2, "{sites:?}");
     assert_eq!(number("/departure/seen_left"), 12.0);
     assert_eq!(number("/departure/seen_dead"), 0.0);
 

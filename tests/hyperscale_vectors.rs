@@ -1,5 +1,5 @@
-//! Datagrams recorded from the Python node: opened and read to the values they were made from, and what is
-//! written from those values is read back to them by another reader, in Python.
+//! Datagrams recorded from the Python node: opened and read to the values they were made from, and
+//! what is written from those values is read back to them by another reader, in Python.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ impl Place {
     fn peer(&self) -> PeerCoordinate {
         let Place { vec: vector, height, adjustment, error, sample_count } = *self;
         let coordinate = Coordinate { vector, height, adjustment, error };
-        PeerCoordinate { coordinate, sample_count, native_version: None }
+        PeerCoordinate { coordinate, sample_count, native: None }
     }
 }
 

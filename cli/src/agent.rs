@@ -1,10 +1,10 @@
 //! `shoal agent`: runs one node until it is told to stop, and prints what it sees.
 //!
 //! The node has its own thread; this one sleeps on the node's events and on signals, and wakes for
-//! nothing else. SIGINT and SIGTERM make the node say goodbye, so that peers see it leave rather than
-//! fail; a second signal, or no goodbye within [`LEAVE_TIMEOUT`], ends it anyway. SIGHUP makes it
-//! read the key ring and the seeds again. Clients, metrics and snapshots are the business of a third
-//! thread, [`control`](crate::control), which exists only when one of them is asked for.
+//! nothing else. SIGINT and SIGTERM make the node say goodbye, so that peers see it leave rather
+//! than fail; a second signal, or no goodbye within [`LEAVE_TIMEOUT`], ends it anyway. SIGHUP makes
+//! it read the key ring and the seeds again. Clients, metrics and snapshots are the business of a
+//! third thread, [`control`](crate::control), which exists only when one of them is asked for.
 
 use std::io::Read;
 use std::net::ToSocketAddrs;
@@ -24,11 +24,14 @@ use crate::control::{Bound, Options};
 use crate::exit::Failure;
 use crate::host::Host;
 use crate::output::{Output, Record, Written};
-use crate::settings::{self, BIND_DEFAULT, Codec, Resolved, Settings};
+use crate::settings::{self, BIND_DEFAULT, Resolved, Settings};
 use crate::snapshot::{self, Snapshot};
 
 /// How long the goodbye may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a port in use is tried again, and how often.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+const BIND_RETRY: Duration = Duration::from_millis(20);
 /// Time between two snapshots unless another is told.
 const SNAPSHOT_INTERVAL_MS: u64 = 30_000;
 
@@ -47,11 +50,12 @@ Examples:
 
   shoal agent --format json | jq 'select(.state == \"dead\")'
 
-  shoal agent --control /run/shoal/control --metrics 127.0.0.1:9746 --snapshot /var/lib/shoal/snapshot
+  shoal agent --control /run/shoal/control --metrics 127.0.0.1:9746 \\
+      --snapshot /var/lib/shoal/snapshot
   shoal members --control /run/shoal/control
 
-With --config the same names go into a TOML file. SHOAL_BIND and the like win over the file, flags over
-both; `shoal config --check FILE` shows what comes out. The engine's tuning has its own table:
+With --config the same names go into a TOML file. SHOAL_BIND and the like win over the file, flags
+over both; `shoal config --check FILE` shows what comes out. The engine's tuning has its own table:
   bind = \"10.0.0.1:7462\"
   join = [\"10.0.0.2:7462\"]
   secret_file = \"/etc/shoal/secret.key\"
@@ -106,9 +110,6 @@ impl Source {
     pub fn read(&self) -> Result<Fresh, Failure> {
         let resolved = settings::resolve(&self.flags, self.file.as_deref())?;
         let settings = &resolved.settings;
-        if settings.codec == Some(Codec::Hyperscale) {
-            return Err(Failure::usage("--codec hyperscale is not available in this build yet"));
-        }
         let secrets = read_secrets(settings.secret_file.as_deref())?;
         let advertise = settings.advertise.map_or(Address::UNSPECIFIED, Address::from);
         let mut config = Config::new(advertise, secrets[0].clone());
@@ -118,6 +119,9 @@ impl Source {
         }
         if let Some(datacenter) = settings.datacenter {
             config.datacenter = datacenter;
+        }
+        if let Some(format) = settings.codec {
+            config.wire_format = format;
         }
         resolved.engine.apply(&mut config);
         let mut seeds = resolve_seeds(&settings.join)?;
@@ -182,7 +186,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bound = Bound::bind(control)?;
     // From here on a signal means "leave", even one that comes while the node starts.
     let mut signals = Signals::register().map_err(Failure::failed)?;
-    let node = Node::start(options).map_err(start_failure)?;
+    let node = start_node(&options)?;
     if let Some(remembered) = &remembered {
         let refused = node.restore_coordinate((&remembered.place).into());
         if let Some(reason) = refused.map_err(Failure::failed)? {
@@ -196,6 +200,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let host = Arc::new(Host::new(node, source, fresh.secrets, fresh.seeds));
     let plane = bound.start(Arc::clone(&host))?;
     serve(&host, plane.is_some(), &mut signals, &Output::new(format))
+}
+
+/// Starts the node. The kernel gives the port of an agent that has just ended free a moment after
+/// the process is gone, so a port in use is tried again for a while.
+fn start_node(options: &NodeOptions) -> Result<Node, Failure> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match Node::start(options.clone()) {
+            Err(StartError::AddressInUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(BIND_RETRY);
+            }
+            started => return started.map_err(start_failure),
+        }
+    }
 }
 
 /// Lets a node look for the members that its earlier run knew, and continue after that run.
@@ -214,8 +232,8 @@ fn bind_address(settings: &Settings) -> std::net::SocketAddr {
     settings.bind.unwrap_or_else(|| BIND_DEFAULT.parse().expect("the default is an address"))
 }
 
-/// The key ring, from a file or else from the environment. A file has one secret per line: datagrams
-/// are sealed with the first and opened with any.
+/// The key ring, from a file or else from the environment. A file has one secret per line:
+/// datagrams are sealed with the first and opened with any.
 fn read_secrets(file: Option<&Path>) -> Result<Vec<Secret>, Failure> {
     let Some(path) = file else {
         let Some(text) = std::env::var_os("SHOAL_SECRET") else {
@@ -345,8 +363,8 @@ fn wait(node: &Node, signals: &Signals, timeout: Option<Duration>) -> Result<(),
     }
 }
 
-/// Signals as bytes in pipes, to be waited for together with other descriptors: SIGINT and SIGTERM in
-/// one, SIGHUP in the other.
+/// Signals as bytes in pipes, to be waited for together with other descriptors: SIGINT and SIGTERM
+/// in one, SIGHUP in the other.
 struct Signals {
     receiver: UnixStream,
     reload: UnixStream,

@@ -42,7 +42,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let effective = fresh.resolved.effective(&fresh.config);
     let rows: Vec<_> = effective
         .iter()
-        .map(|(key, value, origin)| json!({"key": key, "value": value, "source": origin.to_string()}))
+        .map(|(key, value, origin)| {
+            json!({"key": key, "value": value, "source": origin.to_string()})
+        })
         .collect();
     let format = fresh.resolved.settings.format.unwrap_or(Format::Text);
     print(format, &rows, || {

@@ -50,8 +50,8 @@ impl Host {
         text
     }
 
-    /// Reads the settings again and takes over what may change while the node runs: the key ring, and
-    /// seeds that were not known. The membership stays. On any error everything stays.
+    /// Reads the settings again and takes over what may change while the node runs: the key ring,
+    /// and seeds that were not known. The membership stays. On any error everything stays.
     ///
     /// # Errors
     /// One line that says what is wrong with the settings.

@@ -1,4 +1,7 @@
-//! `shoal status`, `members`, `rtt`, `metrics`, `reload` and `leave`: one question to a running agent each.
+//! `shoal status`, `members`, `rtt`, `metrics`, `reload` and `leave`: one question to a running
+//! agent each.
+
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -7,6 +10,9 @@ use crate::control::client::Target;
 use crate::control::protocol::{MemberRow, Reloaded, Request, RttRow, Status};
 use crate::exit::Failure;
 use crate::output::{self, Format, paint, state_colour};
+
+/// How often a command that waits asks again.
+const WAIT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Show how a running agent fares.
 #[derive(clap::Args, Debug)]
@@ -24,6 +30,7 @@ pub struct StatusArguments {
 Examples:
   shoal members --control /run/shoal/control
   shoal members --state dead --state left
+  shoal members --state alive --wait 8      # until eight are alive
   shoal members --format json | jq -r '.[] | select(.rtt_ms > 50) | .address'
 
 RTT is the best estimate of the round trip in milliseconds, UPPER a bound that it rarely exceeds,
@@ -32,7 +39,8 @@ pub struct MembersArguments {
     #[command(flatten)]
     target: Target,
     /// Only members in this state; repeat for more
-    #[arg(long, value_name = "STATE", value_parser = ["unconfirmed", "alive", "suspect", "dead", "left"])]
+    #[arg(long, value_name = "STATE",
+          value_parser = ["unconfirmed", "alive", "suspect", "dead", "left"])]
     state: Vec<String>,
     /// Only members of this role; repeat for more
     #[arg(long, value_name = "ROLE", value_parser = ["gate", "manager", "worker"])]
@@ -40,6 +48,12 @@ pub struct MembersArguments {
     /// Only members of this datacenter; repeat for more
     #[arg(long, value_name = "NAME")]
     datacenter: Vec<String>,
+    /// Wait until at least so many members match, and for the agent to be there
+    #[arg(long, value_name = "COUNT")]
+    wait: Option<usize>,
+    /// With --wait: give up after this many seconds
+    #[arg(long, value_name = "S", default_value_t = 30, requires = "wait")]
+    timeout: u64,
     /// How to print the result
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
@@ -118,6 +132,39 @@ pub fn status(arguments: &StatusArguments) -> Result<(), Failure> {
 
 /// Runs `shoal members`.
 pub fn members(arguments: &MembersArguments) -> Result<(), Failure> {
+    let mut rows = wait_for_members(arguments)?;
+    match arguments.format {
+        Format::Json => {
+            let fixed: Vec<FixedFields<'_>> = rows.iter().map(FixedFields::from).collect();
+            print(Format::Json, &fixed, String::new)
+        }
+        Format::Text => output::print_line(&member_table(&mut rows, output::wants_colours())),
+    }
+}
+
+/// The members that match, as soon as there are as many as wanted.
+fn wait_for_members(arguments: &MembersArguments) -> Result<Vec<MemberRow>, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(arguments.timeout);
+    loop {
+        let found = matching_members(arguments);
+        let Some(count) = arguments.wait else { return found };
+        let is_over = Instant::now() >= deadline;
+        match found {
+            Ok(rows) if rows.len() >= count => return Ok(rows),
+            Ok(rows) if is_over => {
+                let (seconds, found) = (arguments.timeout, rows.len());
+                return Err(Failure::failed(format_args!(
+                    "{found} members match after {seconds} s, {count} were waited for"
+                )));
+            }
+            // A mistake in the request does not go away by waiting.
+            Err(failure) if is_over || matches!(failure, Failure::Usage(_)) => return Err(failure),
+            _ => std::thread::sleep(WAIT_INTERVAL),
+        }
+    }
+}
+
+fn matching_members(arguments: &MembersArguments) -> Result<Vec<MemberRow>, Failure> {
     let mut rows: Vec<MemberRow> = arguments.target.connect()?.ask(Request::Members)?;
     let wanted =
         |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|one| one == value);
@@ -126,13 +173,7 @@ pub fn members(arguments: &MembersArguments) -> Result<(), Failure> {
             && wanted(&arguments.role, &row.role)
             && wanted(&arguments.datacenter, &row.datacenter)
     });
-    match arguments.format {
-        Format::Json => {
-            let fixed: Vec<FixedFields<'_>> = rows.iter().map(FixedFields::from).collect();
-            print(Format::Json, &fixed, String::new)
-        }
-        Format::Text => output::print_line(&member_table(&mut rows, output::wants_colours())),
-    }
+    Ok(rows)
 }
 
 /// The fields that programs may rely on, in their order.
@@ -300,8 +341,8 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The table's lines. Columns from `numbers` on are flush right; `dress` may put colour on a cell,
-    /// given its row, its column and its padded text.
+    /// The table's lines. Columns from `numbers` on are flush right; `dress` may put colour on a
+    /// cell, given its row, its column and its padded text.
     pub fn text(&self, numbers: usize, dress: impl Fn(usize, usize, &str) -> String) -> String {
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].len()).max().unwrap_or(0);

@@ -16,6 +16,7 @@ mod inspect;
 mod keygen;
 mod manual;
 mod output;
+mod route;
 mod settings;
 mod simulate;
 mod snapshot;
@@ -38,7 +39,7 @@ Start here:
   shoal demo                           # three datacenters in one process, half a minute
   shoal keygen --output secret.key     # then, on each machine:
   shoal agent --bind 10.0.0.1:7462 --secret-file secret.key --join 10.0.0.2:7462 --control ./control
-  shoal members --control ./control    # and: status, rtt, top, coordinates, metrics, leave
+  shoal members --control ./control    # and: status, rtt, route, top, coordinates, metrics, leave
 
 SHOAL_LOG sets how much is logged to stderr: off, error, warn, info, debug, trace
 (default: info; the demo: warn). SHOAL_LOG_FORMAT=json makes it one JSON object per line.
@@ -54,6 +55,7 @@ enum Command {
     Status(inspect::StatusArguments),
     Members(inspect::MembersArguments),
     Rtt(inspect::RttArguments),
+    Route(route::Arguments),
     Top(top::Arguments),
     Coordinates(coordinates::Arguments),
     Metrics(inspect::MetricsArguments),
@@ -91,6 +93,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Status(arguments) => inspect::status(arguments),
         Command::Members(arguments) => inspect::members(arguments),
         Command::Rtt(arguments) => inspect::rtt(arguments),
+        Command::Route(arguments) => route::run(arguments),
         Command::Top(arguments) => top::run(arguments),
         Command::Coordinates(arguments) => coordinates::run(arguments),
         Command::Metrics(arguments) => inspect::metrics(arguments),

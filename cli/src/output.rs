@@ -7,7 +7,8 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
-use shoal_core::{Event, MemberState};
+use shoal_core::federation::FederationEvent;
+use shoal_core::{Address, DatacenterName, Event, MemberState};
 
 use crate::exit::Failure;
 
@@ -79,6 +80,42 @@ pub enum Record {
         /// When, in milliseconds of Unix time.
         at_ms: u64,
     },
+    /// A datacenter has a leader, or has none any more.
+    Leader {
+        /// The datacenter; of one's own leadership that ended it is not said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        datacenter: Option<String>,
+        /// The leader that this is about; not said when it is this node that stepped down.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leader: Option<String>,
+        /// The term, which fences earlier ones.
+        term: u64,
+        /// `elected`, `lost` or `stepped_down`.
+        state: &'static str,
+        /// Why this node stepped down.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        /// When, in milliseconds of Unix time.
+        at_ms: u64,
+    },
+    /// A gate hears a datacenter again, or no more.
+    Datacenter {
+        /// Which.
+        datacenter: String,
+        /// `unknown`, `reachable`, `suspected` or `unreachable`.
+        state: &'static str,
+        /// What it was before.
+        from: &'static str,
+        /// When, in milliseconds of Unix time.
+        at_ms: u64,
+    },
+    /// A gate blames its own network for the silence of datacenters, or no longer.
+    Network {
+        /// `suspected` or `recovered`.
+        state: &'static str,
+        /// When, in milliseconds of Unix time.
+        at_ms: u64,
+    },
     /// The goodbye has been sent.
     Left {
         /// When, in milliseconds of Unix time.
@@ -115,6 +152,7 @@ impl Record {
             Event::Refuted { incarnation, at } => {
                 Record::Refuted { incarnation: incarnation.0, at_ms: unix_ms(at) }
             }
+            Event::Federation(event) => return federation_record(&event, unix_ms),
             Event::Left { at } => Record::Left { at_ms: unix_ms(at) },
             Event::Overflow { lost } => Record::Overflow { lost },
             _ => return None,
@@ -145,6 +183,27 @@ impl Record {
                 "refuted     peers thought this node failed; now incarnation {incarnation}  {}",
                 clock(*at_ms)
             ),
+            Record::Leader { datacenter, leader, term, state, reason, at_ms } => {
+                let subject = leader.as_deref().unwrap_or("this node");
+                let place = datacenter.as_deref().unwrap_or("");
+                let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                let word = match *state {
+                    "elected" => "leads",
+                    "lost" => "leads no more",
+                    _ => "stepped down",
+                };
+                format!(
+                    "leader      {subject} {word}{reason}  {place}  term {term}  {}",
+                    clock(*at_ms)
+                )
+            }
+            Record::Datacenter { datacenter, state, from, at_ms } => {
+                format!("datacenter  {datacenter} is {state}, was {from}  {}", clock(*at_ms))
+            }
+            Record::Network { state, at_ms } => format!(
+                "network     of this gate is {state}: it went by many datacenters at once  {}",
+                clock(*at_ms)
+            ),
             Record::Left { at_ms } => format!("left        goodbye is sent  {}", clock(*at_ms)),
             Record::Overflow { lost } => {
                 format!(
@@ -153,6 +212,49 @@ impl Record {
             }
         }
     }
+}
+
+fn federation_record(
+    event: &FederationEvent,
+    unix_ms: impl Fn(shoal_core::Instant) -> u64,
+) -> Option<Record> {
+    let about = |state, datacenter: DatacenterName, leader: Address, term, at| Record::Leader {
+        datacenter: Some(datacenter.to_string()),
+        leader: Some(leader.to_string()),
+        term,
+        state,
+        reason: None,
+        at_ms: unix_ms(at),
+    };
+    Some(match *event {
+        FederationEvent::LeaderElected { datacenter, leader, term, at } => {
+            about("elected", datacenter, leader, term, at)
+        }
+        FederationEvent::LeaderLost { datacenter, leader, term, at } => {
+            about("lost", datacenter, leader, term, at)
+        }
+        FederationEvent::SteppedDown { term, reason, at } => Record::Leader {
+            datacenter: None,
+            leader: None,
+            term,
+            state: "stepped_down",
+            reason: Some(reason.name()),
+            at_ms: unix_ms(at),
+        },
+        FederationEvent::ReachabilityChanged { datacenter, from, to, at } => Record::Datacenter {
+            datacenter: datacenter.to_string(),
+            state: to.name(),
+            from: from.name(),
+            at_ms: unix_ms(at),
+        },
+        FederationEvent::NetworkSuspected { at, .. } => {
+            Record::Network { state: "suspected", at_ms: unix_ms(at) }
+        }
+        FederationEvent::NetworkRecovered { at } => {
+            Record::Network { state: "recovered", at_ms: unix_ms(at) }
+        }
+        _ => return None,
+    })
 }
 
 /// Writes records to stdout.
@@ -227,9 +329,8 @@ pub fn clock(unix_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shoal_core::{
-        DatacenterName, Generation, Incarnation, Instant, MemberEvent, MemberState, Role,
-    };
+    use shoal_core::federation::Reachability;
+    use shoal_core::{Generation, Incarnation, Instant, MemberEvent, MemberState, Role};
 
     fn member() -> Event {
         Event::Member(MemberEvent {
@@ -261,6 +362,37 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&started).unwrap(),
             r#"{"event":"started","address":"[::1]:7","backend":"poll"}"#
+        );
+    }
+
+    #[test]
+    fn leaders_and_datacenters_have_lines() {
+        let unix_ms = |at: Instant| 1_000 + at.as_millis();
+        let json = |event| {
+            let record = Record::from_event(&Event::Federation(event), unix_ms).unwrap();
+            serde_json::to_string(&record).unwrap()
+        };
+        let (datacenter, at) = ("east".parse().unwrap(), Instant::from_millis(5));
+        let leader = "127.0.0.1:9000".parse().unwrap();
+        assert_eq!(
+            json(FederationEvent::LeaderElected { datacenter, leader, term: 7, at }),
+            concat!(
+                r#"{"event":"leader","datacenter":"east","leader":"127.0.0.1:9000","#,
+                r#""term":7,"state":"elected","at_ms":1005}"#
+            )
+        );
+        let reason = shoal_core::federation::ResignationReason::LeaseLost;
+        assert_eq!(
+            json(FederationEvent::SteppedDown { term: 7, reason, at }),
+            r#"{"event":"leader","term":7,"state":"stepped_down","reason":"lease_lost","at_ms":1005}"#
+        );
+        let (from, to) = (Reachability::Reachable, Reachability::Suspected);
+        assert_eq!(
+            json(FederationEvent::ReachabilityChanged { datacenter, from, to, at }),
+            concat!(
+                r#"{"event":"datacenter","datacenter":"east","state":"suspected","#,
+                r#""from":"reachable","at_ms":1005}"#
+            )
         );
     }
 

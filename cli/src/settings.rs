@@ -1,10 +1,11 @@
 //! What an agent is told: flags over the environment over a TOML file over defaults.
 //!
 //! [`Settings`] is declared once and read three times, by clap from the command line and by serde
-//! from the file and from `SHOAL_*` variables, so they can not drift apart. The file may also hold an
-//! `[engine]` table with the engine's tuning. Unknown keys are errors that name the nearest key: a
-//! setting that silently does nothing is worse than none. Only in the environment, where others put
-//! names, too (Kubernetes makes `SHOAL_SERVICE_HOST` of a service), just a near miss is an error.
+//! from the file and from `SHOAL_*` variables, so they can not drift apart. The file may also hold
+//! an `[engine]` table with the engine's tuning. Unknown keys are errors that name the nearest key:
+//! a setting that silently does nothing is worse than none. Only in the environment, where others
+//! put names, too (Kubernetes makes `SHOAL_SERVICE_HOST` of a service), just a near miss is an
+//! error.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer};
 use shoal_core::io::BackendChoice;
-use shoal_core::{Config, DatacenterName, Role};
+use shoal_core::{Config, DatacenterName, Role, WireFormat};
 
 use crate::exit::Failure;
 use crate::output::Format;
@@ -22,16 +23,6 @@ use crate::output::Format;
 /// Where an agent listens unless it is told otherwise: on this machine alone, so that nothing is
 /// exposed by accident. 7462 is S-H-O-A on a telephone's keys.
 pub const BIND_DEFAULT: &str = "127.0.0.1:7462";
-
-/// Which datagrams are spoken.
-#[derive(clap::ValueEnum, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    /// Between Shoal nodes.
-    Native,
-    /// With Python nodes of hyperscale.
-    Hyperscale,
-}
 
 /// The settings that flags and file share. `None` is "not told".
 #[derive(Args, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -60,9 +51,10 @@ pub struct Settings {
     /// keygen`
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
-    /// The datagrams to speak [default: native]
-    #[arg(long, value_enum, value_name = "CODEC")]
-    pub codec: Option<Codec>,
+    /// The datagrams to begin with: native, or hyperscale among its Python nodes [default: native]
+    #[arg(long, alias = "wire", value_name = "native|hyperscale")]
+    #[serde(deserialize_with = "from_text")]
+    pub codec: Option<WireFormat>,
     /// How to do I/O: auto takes io_uring where the system allows it [default: auto]
     #[arg(long, value_name = "auto|uring|poll")]
     #[serde(deserialize_with = "from_text")]
@@ -118,7 +110,7 @@ impl Settings {
             ("role", text(&self.role)),
             ("datacenter", text(&self.datacenter)),
             ("secret_file", path(&self.secret_file)),
-            ("codec", self.codec.map(name_of)),
+            ("codec", self.codec.map(|codec| codec.name().to_owned())),
             ("backend", self.backend.map(|backend| format!("{backend:?}").to_lowercase())),
             ("format", self.format.map(name_of)),
             ("control", path(&self.control)),
@@ -205,6 +197,7 @@ engine_settings! {
     confirmation_attempts: [u8; 3],
     member_capacity: u32,
     session_capacity: u32,
+    source_request_rate: u32,
     transmit_capacity: u32,
     event_capacity: u32,
     probe_capacity: u32,

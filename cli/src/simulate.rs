@@ -1,7 +1,7 @@
 //! `shoal simulate`: real engines on a virtual clock and network.
 //!
 //! The same seed gives the same run, so a result is a fact that anyone can repeat. With a matrix of round
-//! trips it judges the coordinates instead; with `--swarm` the seed decides the whole situation, faults
+//! trips it judges the coordinates and the routing of jobs instead; with `--swarm` the seed decides the whole situation, faults
 //! included, and the rules that must hold are checked after every step; with `--experiment` it repeats
 //! a published experiment and prints its tables.
 
@@ -12,7 +12,9 @@ use std::time::Instant;
 use shoal_simulator::accuracy::{self, Evaluation};
 use shoal_simulator::lifeguard::{self, LifeguardOptions};
 use shoal_simulator::matrix::Matrix;
-use shoal_simulator::{Report, SimulationOptions, jobs, report, swarm};
+use shoal_simulator::report::RoutingReport;
+use shoal_simulator::routing::{self, RoutingOptions};
+use shoal_simulator::{Report, SimulationOptions, elections, jobs, report, swarm};
 
 use crate::exit::Failure;
 use crate::output::{self, Format};
@@ -24,6 +26,8 @@ Examples:
   shoal simulate --nodes 1000 --loss 0.05      # a crash among a thousand nodes at 5 % loss
   shoal simulate --matrix rtt.csv --cycles 1000
   shoal simulate --swarm --seed 17             # everything drawn from the seed, every rule checked
+  shoal simulate --experiment routing          # gates and datacenters of a generated world
+  shoal simulate --experiment elections --seed 17
   shoal simulate --experiment lifeguard        # slow agents against six configurations, a sample
   shoal simulate --experiment lifeguard --whole-grid --repetitions 10    # as published; hours
   shoal simulate --jobs --seed 17              # the same for jobs, told as a story
@@ -46,7 +50,7 @@ pub struct Arguments {
     /// Nodes that crash, at random times after the cluster has formed.
     #[arg(long, default_value_t = 1, value_name = "K")]
     crashes: u32,
-    /// Judge coordinates on this matrix of round trips.
+    /// Judge coordinates and routing on this matrix of round trips.
     #[arg(long, value_name = "FILE.csv")]
     matrix: Option<PathBuf>,
     /// With a matrix: probes that each node sends to a random node.
@@ -82,6 +86,10 @@ pub struct Arguments {
 enum Experiment {
     /// Dadgar, Phillips and Currey 2017, section V: what slow agents do to failure detection.
     Lifeguard,
+    /// Gates that route jobs in a generated world, as `--matrix` has it on a file.
+    Routing,
+    /// Managers that elect leaders under crashes and partitions, one run of the seed.
+    Elections,
 }
 
 /// A report and how fast the simulator was.
@@ -98,15 +106,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.swarm {
         return run_swarm(arguments);
     }
-    if let Some(Experiment::Lifeguard) = arguments.experiment {
-        return run_lifeguard(arguments);
+    match arguments.experiment {
+        Some(Experiment::Lifeguard) => return run_lifeguard(arguments),
+        Some(Experiment::Elections) => return run_elections(arguments),
+        Some(Experiment::Routing) | None => {}
     }
     let start = Instant::now();
     if arguments.jobs {
         return run_jobs(arguments);
     }
     let report = match &arguments.matrix {
-        Some(path) => judge_coordinates(arguments, path)?,
+        Some(path) => judge(arguments, &Matrix::read(path).map_err(Failure::usage)?)?,
+        None if arguments.experiment.is_some() => {
+            judge(arguments, &routing::generated_world(arguments.seed))?
+        }
         None => simulate(arguments)?,
     };
     let elapsed_seconds = start.elapsed().as_secs_f64();
@@ -159,8 +172,8 @@ fn simulate(arguments: &Arguments) -> Result<Report, Failure> {
     shoal_simulator::run(&options).map_err(Failure::usage)
 }
 
-fn judge_coordinates(arguments: &Arguments, path: &PathBuf) -> Result<Report, Failure> {
-    let matrix = Matrix::read(path).map_err(Failure::usage)?;
+/// What coordinates and routing make of these round trips.
+fn judge(arguments: &Arguments, matrix: &Matrix) -> Result<Report, Failure> {
     if !(0.0..=0.9).contains(&arguments.liars) {
         return Err(Failure::usage(format_args!("--liars {}, expected 0 to 0.9", arguments.liars)));
     }
@@ -170,10 +183,50 @@ fn judge_coordinates(arguments: &Arguments, path: &PathBuf) -> Result<Report, Fa
         liar_share: arguments.liars,
         ..Evaluation::default()
     };
-    let coordinate = accuracy::evaluate(&matrix, &evaluation).map_err(Failure::usage)?;
+    let coordinate = accuracy::evaluate(matrix, &evaluation).map_err(Failure::usage)?;
     let seconds = evaluation.probe_interval.as_secs_f64() * f64::from(arguments.cycles);
     let nodes = matrix.node_count() as u32;
-    Ok(Report::of_coordinates(arguments.seed, nodes, seconds, coordinate))
+    let report = Report::of_coordinates(arguments.seed, nodes, seconds, coordinate);
+    // Fewer sites would be a gate with nothing to choose from.
+    if nodes < 4 {
+        return Ok(report);
+    }
+    let routed = routing::run(matrix, &RoutingOptions::new(arguments.seed));
+    Ok(Report { routing: Some(routed.map_err(Failure::failed)?), ..report })
+}
+
+fn run_elections(arguments: &Arguments) -> Result<(), Failure> {
+    let outcome = elections::run(arguments.seed).map_err(Failure::failed)?;
+    let hash = report::hash_text(outcome.trace_hash);
+    let ms = |duration: shoal_core::Duration| duration.as_secs_f64() * 1e3;
+    match arguments.format {
+        Format::Json => {
+            let json = serde_json::json!({
+                "seed": outcome.seed,
+                "managers": outcome.managers,
+                "virtual_seconds": outcome.virtual_time.as_secs_f64(),
+                "leaderships": outcome.terms,
+                "faults": outcome.faults,
+                "first_election_ms": ms(outcome.first_election),
+                "succession_ms": ms(outcome.succession),
+                "recovery_ms": ms(outcome.recovery),
+                "stale_terms": outcome.stale_terms,
+                "trace_hash": hash,
+            });
+            output::print_line(&json.to_string())
+        }
+        Format::Text => output::print_line(&format!(
+            "seed {}: {} managers, {:.0} s, {} faults, {} leaderships, every rule held; a leader {:.1} s after \
+             the start and {:.1} s after the last one crashed; trace {hash}",
+            outcome.seed,
+            outcome.managers,
+            outcome.virtual_time.as_secs_f64(),
+            outcome.faults,
+            outcome.terms,
+            outcome.first_election.as_secs_f64(),
+            outcome.succession.as_secs_f64(),
+        )),
+    }
 }
 
 fn run_swarm(arguments: &Arguments) -> Result<(), Failure> {
@@ -263,6 +316,9 @@ fn describe(timed: &TimedReport) -> String {
                 coordinate.nearest_stretch_median, coordinate.nearest_stretch_measured_median
             ));
             lines.push(format!("best of ten         {:.3}", coordinate.top1_of_10));
+            if let Some(routing) = &report.routing {
+                lines.extend(describe_routing(routing));
+            }
         }
         None => {
             lines.push(format!("formed after        {}", shown(report.formed_ms)));
@@ -287,4 +343,28 @@ fn describe(timed: &TimedReport) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn describe_routing(routing: &RoutingReport) -> [String; 4] {
+    [
+        format!(
+            "jobs routed         {:.1} ms at the median, {:.1} ms at random, {:.1} ms at best; {} gates, {} \
+             datacenters",
+            routing.median_rtt_ms,
+            routing.random_median_rtt_ms,
+            routing.oracle_median_rtt_ms,
+            routing.gates,
+            routing.datacenters
+        ),
+        format!(
+            "jobs moved          in {:.2} % of the decisions for a known job",
+            routing.switch_rate * 100.0
+        ),
+        format!("load over time      coefficient of variation {:.3}", routing.load_cv),
+        format!(
+            "failover            {:.1} s at the 99th percentile; no better bucket passed over in {} decisions",
+            routing.failover_ms_p99 / 1e3,
+            routing.decisions
+        ),
+    ]
 }

@@ -4,9 +4,9 @@
 //! configured seeds is up, and it starts from its old place in the latency space, so its
 //! predictions are good at once. Nothing else is believed: members are asked, not assumed.
 //!
-//! The file is one line that says how long and what checksum the rest has, then JSON. It is replaced in one
-//! step, so a crash leaves the old one or the new one. A file that does not add up is put aside
-//! under the name `FILE.damaged`, told in the log, and the node starts without it.
+//! The file is one line that says how long and what checksum the rest has, then JSON. It is
+//! replaced in one step, so a crash leaves the old one or the new one. A file that does not add up
+//! is put aside under the name `FILE.damaged`, told in the log, and the node starts without it.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -151,7 +151,8 @@ pub fn take(host: &Host) -> Option<Vec<u8>> {
 /// Reads the snapshot of an earlier run, if there is one. A damaged one is put aside.
 ///
 /// # Errors
-/// When the file cannot be read at all, or its folder is missing: then it could not be written either.
+/// When the file cannot be read at all, or its folder is missing: then it could not be written
+/// either.
 pub fn load(path: &Path) -> Result<Option<Snapshot>, Failure> {
     let complain =
         |error: io::Error| Failure::usage(format_args!("--snapshot {}: {error}", path.display()));
@@ -185,7 +186,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// Where a damaged file goes. A second one replaces it, so that a failing disk does not fill up, too.
+/// Where a damaged file goes. A second one replaces it, so that a failing disk does not fill up,
+/// too.
 fn aside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".damaged");

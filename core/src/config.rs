@@ -43,6 +43,44 @@ pub const HEALTH_SCORE_MAX: u8 = 8;
 /// The most members a table may be configured for.
 pub const MEMBER_CAPACITY_MAX: u32 = 1 << 20;
 
+/// The format in which a node speaks to peers that it knows nothing of yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WireFormat {
+    /// Shoal's own.
+    #[default]
+    Native,
+    /// That of the Python node, so that both kinds form one cluster. Shoal nodes tell each other
+    /// that they also speak the native one, and change to it.
+    Hyperscale,
+}
+
+impl WireFormat {
+    /// Both of them.
+    pub const ALL: [WireFormat; 2] = [WireFormat::Native, WireFormat::Hyperscale];
+
+    /// The lower-case name used in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WireFormat::Native => "native",
+            WireFormat::Hyperscale => "hyperscale",
+        }
+    }
+}
+
+impl std::str::FromStr for WireFormat {
+    type Err = UnknownWireFormat;
+
+    fn from_str(text: &str) -> Result<WireFormat, UnknownWireFormat> {
+        let matching = WireFormat::ALL.into_iter().find(|format| format.name() == text);
+        matching.ok_or_else(|| UnknownWireFormat(text.to_owned()))
+    }
+}
+
+/// The text names no wire format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown wire format {0:?}, expected native or hyperscale")]
+pub struct UnknownWireFormat(String);
+
 /// A shared secret of 16 to 256 bytes, from which the datagram keys are derived. Debug output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
@@ -85,7 +123,8 @@ pub struct Mechanisms {
     pub buddy: bool,
     /// Probes and suspicions wait as long as the distance to the member suggests (AD-35).
     pub distance: bool,
-    /// Some of those who hear of a suspicion look for themselves, at once.
+    /// Some of those who hear of a suspicion look for themselves at once, and the others before they
+    /// declare a death.
     pub recheck: bool,
     /// A node that was not run, or has heard nobody, does not hold that against others.
     pub stall: bool,
@@ -130,6 +169,13 @@ pub struct Config {
     /// The secrets. Datagrams are sealed with the first and opened with any, at most
     /// [`SECRET_COUNT_MAX`]: add the new one behind, then in front, then drop the old one.
     pub secrets: Vec<Secret>,
+
+    /// The format to begin with. All nodes of a cluster need the same.
+    pub wire_format: WireFormat,
+    /// Requests per second that one source may send in the Python node's format, and how many at
+    /// once; 10 to 10,000,000. What is beyond is answered with `nack`, and counted. (The Python
+    /// node grants 10, and 100 at once, which its own gossip can exceed.)
+    pub source_request_rate: u32,
 
     /// Which mechanisms are at work; all of them, but in experiments.
     pub mechanisms: Mechanisms,
@@ -205,6 +251,8 @@ impl Config {
             role: Role::Manager,
             datacenter: DatacenterName::from_bytes(b"default").expect("a plain word is a name"),
             secrets: vec![secret],
+            wire_format: WireFormat::Native,
+            source_request_rate: 2_000,
             mechanisms: Mechanisms::ALL,
             probe_interval_ms: 400,
             probe_timeout_min_ms: 100,
@@ -292,6 +340,7 @@ impl Config {
             ("session_capacity", f64::from(self.session_capacity), 2.0, 1_048_576.0),
             ("transmit_capacity", f64::from(self.transmit_capacity), 16.0, 1_048_576.0),
             ("event_capacity", f64::from(self.event_capacity), 16.0, 1_048_576.0),
+            ("source_request_rate", f64::from(self.source_request_rate), 10.0, 1e7),
             ("probe_capacity", f64::from(self.probe_capacity), 16.0, 65_536.0),
         ];
         for (setting, value, min, max) in ranges {

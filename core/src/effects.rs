@@ -139,6 +139,17 @@ impl Effects {
         }
     }
 
+    /// Tells the host unless half of the room for events is taken: for what peers can send at will,
+    /// so that it never displaces news of members.
+    pub fn emit_if_calm(&mut self, event: Event) {
+        if self.events.len() < self.event_capacity / 2 {
+            self.emit(event);
+        } else {
+            self.count(Counter::DroppedEvents);
+            self.lost_events += 1;
+        }
+    }
+
     /// Whether another event would be kept.
     pub fn has_event_room(&self) -> bool {
         self.events.len() < self.event_capacity

@@ -12,12 +12,14 @@
 
 mod federation;
 mod hold;
+mod hyperscale;
 mod jobs;
 mod routing;
 
 use bytes::Bytes;
 
-use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret};
+use self::hyperscale::Session;
+use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret, WireFormat};
 use crate::coordinate::{self, Coordinate, Refusal, Rtt, Tracker};
 use crate::effects::Effects;
 use crate::error::{CommandError, ConfigError};
@@ -34,6 +36,7 @@ use crate::stats::{Counter, Distribution, Gauges, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use crate::wire::native::{Kind, Message, MessageWriter};
+pub use routing::Route;
 use routing::RoutingDesk;
 
 /// A datagram that [`Engine::poll_transmit`] wrote into the caller's buffer.
@@ -76,6 +79,8 @@ pub struct Engine {
     now: Instant,
     random: Random,
     envelopes: Envelopes,
+    /// Conversations in the Python node's format, when the node is to speak it.
+    hyperscale: Option<Box<Session>>,
     tracker: Tracker,
     membership: Membership,
     jobs: JobDesk,
@@ -119,11 +124,16 @@ impl Engine {
             now,
         )?;
         let routing = RoutingDesk::new(config.role, &config.routing, &mut random)?;
+        let hyperscale = match config.wire_format {
+            WireFormat::Native => None,
+            WireFormat::Hyperscale => Some(Box::new(Session::new(&config, &mut random))),
+        };
         let mut engine = Engine {
             config,
             now,
             random,
             envelopes,
+            hyperscale,
             tracker,
             membership,
             jobs,
@@ -154,6 +164,12 @@ impl Engine {
             self.effects.count(Counter::DroppedLeaving);
             return;
         }
+        if self.hyperscale.is_some() && !self.envelopes.is_native(datagram) {
+            self.handle_hyperscale(now, source, datagram);
+            self.observe_members();
+            self.settle_federation();
+            return self.settle_jobs();
+        }
         let opened = match self.envelopes.open(datagram) {
             Ok(opened) => opened,
             Err(reason) => return self.effects.count(reason),
@@ -166,6 +182,13 @@ impl Engine {
         };
         let (membership, mut context) = self.split();
         let is_taken = membership.handle_message(&mut context, source, &message, now);
+        if let Some(session) = self.hyperscale.as_mut().filter(|_| is_taken) {
+            let sender = message.header.sender;
+            session.heard_native(sender, message.header.generation, self.now);
+            if let Some(slot) = self.membership.table.find(sender) {
+                self.membership.table.get_mut(slot).is_foreign = false;
+            }
+        }
         self.observe_members();
         if is_taken && message.header.kind == Kind::Jobs {
             let sender = message.header.sender;
@@ -242,6 +265,13 @@ impl Engine {
             };
             if !self.membership.is_worth_sending(&outgoing) {
                 continue;
+            }
+            let session = self.hyperscale.as_ref();
+            if session.is_some_and(|session| session.speaks_for(&outgoing, self.now)) {
+                match self.transmit_hyperscale(&outgoing, now, buffer) {
+                    Some(transmit) => return Some(transmit),
+                    None => continue,
+                }
             }
             let recipient = self.membership.table.find(outgoing.recipient);
             let header = self.membership.header_to(&outgoing, recipient);
@@ -389,6 +419,9 @@ impl Engine {
             return Err(CommandError::KeyRing(ConfigError::SecretCount { count }));
         }
         self.envelopes.set_secrets(&secrets);
+        if let Some(session) = &mut self.hyperscale {
+            session.set_secrets(&secrets);
+        }
         self.config.secrets = secrets;
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::id::JobId;
 use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::time::{Duration, Instant};
+use crate::wire::hyperscale::Name;
 
 /// Something the host may want to know. Taken with [`Engine::poll_event`](crate::Engine::poll_event).
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +56,9 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// A node of the Python system sent something that is not for the engine: about an election, or
+    /// from one datacenter to another.
+    Foreign(ForeignMessage),
     /// A job timed out, got stuck or changed hands.
     Job(JobEvent),
     /// A leader was elected or lost, or a gate hears a datacenter again or no more.
@@ -84,6 +88,23 @@ pub enum Event {
         /// How many were lost since the last such event.
         lost: u64,
     },
+}
+
+/// A message in the Python node's format that the engine does not act upon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignMessage {
+    /// Who sent it.
+    pub sender: Address,
+    /// What it is.
+    pub name: Name,
+    /// Its numbers, such as the term of an election.
+    pub arguments: [Option<u64>; 2],
+    /// The node it is about.
+    pub target: Option<Address>,
+    /// A pickled body, as it came. Whoever unpickles it runs what the sender put there.
+    pub body: Bytes,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// The state of one member after a change.

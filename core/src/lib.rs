@@ -30,11 +30,11 @@ pub mod time;
 pub mod timer;
 pub mod wire;
 
-pub use config::{Config, Secret};
+pub use config::{Config, Secret, WireFormat};
 pub use coordinate::{Coordinate, Rtt};
-pub use engine::{Engine, JobStanding, Member, Transmit};
+pub use engine::{Engine, JobStanding, Member, Route, Transmit};
 pub use error::{CommandError, ConfigError};
-pub use events::{Event, MemberEvent};
+pub use events::{Event, ForeignMessage, MemberEvent};
 pub use id::{JobId, WorkerId, WorkflowId};
 pub use node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 pub use stats::{Counter, Stats};

@@ -1,10 +1,10 @@
 //! What a node measures of itself, as OpenMetrics text (version 1.0.0), for Prometheus and its kin.
 //!
-//! A pure function of counters, gauges and members: hosts in any language get the same text, and how it is
-//! served is theirs to decide. Names are those of AD-35 part 10 and AD-36 part 11 where they have one, with
-//! `shoal_` in front, the unit behind, and `_total` where the format asks for it. No label holds an
-//! address: the number of lines does not grow with the cluster, so a scrape of 10,000 members is as
-//! short as one of ten.
+//! A pure function of counters, gauges and members: hosts in any language get the same text, and
+//! how it is served is theirs to decide. Names are those of AD-35 part 10 and AD-36 part 11 where
+//! they have one, with `shoal_` in front, the unit behind, and `_total` where the format asks for
+//! it. No label holds an address: the number of lines does not grow with the cluster, so a scrape
+//! of 10,000 members is as short as one of ten.
 
 use std::fmt::{self, Write};
 

@@ -116,6 +116,14 @@ counters! {
     DroppedTransmits, "dropped_transmits", "Datagrams not sent because the queue was full.";
     DroppedEvents, "dropped_events", "Events lost because the host did not take them.";
 
+    RequestsRepeated, "requests_repeated", "Requests in the Python node's format that were seen within the last seconds.";
+    RequestsLimited, "requests_limited", "Requests refused because their source sent too many.";
+    RequestsRefused, "requests_refused", "Requests in the Python node's format that break it, answered with a nack.";
+    UnmatchedReplies, "unmatched_replies", "Replies in the Python node's format to no request of this node.";
+    EntriesRefused, "entries_refused", "Entries of sections in the Python node's format that break their form.";
+    ClocksRefused, "clocks_refused", "Lamport times of peers beyond what any count of messages reaches.";
+    Untranslatable, "untranslatable", "Datagrams not sent because the Python node's format has no such message.";
+
     SendErrors, "send_errors", "Datagrams that the system refused to send.";
     SendsDeferred, "sends_deferred", "Times that sending waited for room in the socket or the send slots.";
     ReceiveErrors, "receive_errors", "Receive calls that the system failed.";

@@ -132,9 +132,11 @@ static int wait_ms(uint64_t end_ns) {
 }
 
 static void loop(uint64_t end_ns, int stop_when_left) {
-  struct epoll_event interest = {.events = EPOLLIN};
+  struct epoll_event interest;
   int epoll = epoll_create1(EPOLL_CLOEXEC);
   int has_left = drain();
+  memset(&interest, 0, sizeof interest);
+  interest.events = EPOLLIN;
   epoll_ctl(epoll, EPOLL_CTL_ADD, udp_socket, &interest);
   while (now_ns() < end_ns && !(has_left && stop_when_left)) {
     struct epoll_event ready;

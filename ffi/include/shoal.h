@@ -242,6 +242,15 @@ struct sockaddr;
 /** epoll with batched receive and send calls, even where io_uring would work. */
 #define SHOAL_BACKEND_POLL 2
 
+/** Shoal's own datagrams. */
+#define SHOAL_WIRE_NATIVE 0
+
+/**
+ * The datagrams of hyperscale's Python node, so that both kinds form one cluster. Shoal nodes
+ * tell each other that they also speak the native ones, and change to them.
+ */
+#define SHOAL_WIRE_HYPERSCALE 1
+
 /** Any processor. */
 #define SHOAL_CPU_ANY -1
 
@@ -253,6 +262,9 @@ struct sockaddr;
 
 /** The largest datagram that Shoal sends, in bytes. */
 #define SHOAL_DATAGRAM_SIZE_MAX 1400
+
+/** Room for every metrics text, its final NUL included. */
+#define SHOAL_METRICS_SIZE_MAX 65536
 
 /** Nothing is held against the member. */
 #define SHOAL_STANDING_ALIVE 0
@@ -268,6 +280,9 @@ struct sockaddr;
 
 /** The machine is dead, has left, or is not known. */
 #define SHOAL_STANDING_DEAD 4
+
+/** What sealing adds to a message, in bytes. */
+#define SHOAL_ENVELOPE_OVERHEAD 48
 
 /** Datacenters are numbered from 0 to one less than this. */
 #define SHOAL_DATACENTER_COUNT_MAX 4096
@@ -373,6 +388,9 @@ struct sockaddr;
 
 /** One node without I/O. */
 typedef struct shoal_engine shoal_engine;
+
+/** The keys of one sender, and of those it has heard. */
+typedef struct shoal_envelope shoal_envelope;
 
 /** The jobs that one gate watches. */
 typedef struct shoal_gate_timeouts shoal_gate_timeouts;
@@ -601,6 +619,13 @@ typedef struct shoal_config {
   const struct shoal_timeouts_config *jobs;
   /** The largest state that is sent or accepted, in bytes; at most 1,048,576. */
   uint32_t state_size_max;
+  /** The datagrams to begin with, for all nodes of a cluster the same: a `SHOAL_WIRE_` number. */
+  uint32_t wire_format;
+  /**
+   * Requests per second that one source may send in hyperscale's format, and how many at
+   * once; 10 to 10,000,000.
+   */
+  uint32_t source_request_rate;
   /** Zero. */
   uint32_t reserved;
 } shoal_config;
@@ -720,6 +745,20 @@ typedef struct shoal_member {
   uint8_t reserved[64];
 } shoal_member;
 
+/** What a host keeps of its place across a restart: plain bytes. */
+typedef struct shoal_coordinate_snapshot {
+  /** Its coordinate. */
+  struct shoal_coordinate coordinate;
+  /** The usual mismatch of predictions, in seconds; 0 to 10. */
+  double mismatch_seconds;
+  /** The usual round trip, in seconds; 0 to 10. */
+  double round_trip_seconds;
+  /** Samples that led there. */
+  uint64_t sample_count;
+  /** Zero. */
+  uint8_t reserved[16];
+} shoal_coordinate_snapshot;
+
 /** The value of one counter. */
 typedef struct shoal_counter {
   /** Its name in snake case, NUL terminated. Names are stable; later versions add some. */
@@ -836,19 +875,54 @@ typedef struct shoal_datacenter_target {
   struct shoal_address leader;
 } shoal_datacenter_target;
 
-/** What a host keeps of its place across a restart: plain bytes. */
-typedef struct shoal_coordinate_snapshot {
-  /** Its coordinate. */
-  struct shoal_coordinate coordinate;
-  /** The usual mismatch of predictions, in seconds; 0 to 10. */
-  double mismatch_seconds;
-  /** The usual round trip, in seconds; 0 to 10. */
-  double round_trip_seconds;
-  /** Samples that led there. */
-  uint64_t sample_count;
+/**
+ * What another gate needs to go on watching a job, with one `shoal_datacenter_snapshot` for
+ * each datacenter that is known.
+ */
+typedef struct shoal_gate_job_snapshot {
+  /** The job. */
+  struct shoal_job_id job;
+  /** Its timeout, in ns. */
+  uint64_t timeout_ns;
+  /** How long it had been running, in ns. */
+  uint64_t elapsed_ns;
+  /** In how many datacenters it is said to run. */
+  uint16_t datacenter_count;
+  /** Why it was timed out, a `SHOAL_TIMEOUT_` number; 0 when it was not. */
+  uint8_t decision;
+  /** Zero. */
+  uint8_t reserved[29];
+} shoal_gate_job_snapshot;
+
+/** How a job stands in one datacenter, as a gate knows it. */
+typedef struct shoal_job_status {
+  /** A `SHOAL_JOB_` number. */
+  uint8_t state;
+  /** Overdue: why, a `SHOAL_TIMEOUT_` number. */
+  uint8_t reason;
+  /** Ended: how, a `SHOAL_OUTCOME_` number. */
+  uint8_t outcome;
+  /** Zero. */
+  uint8_t reserved[13];
+} shoal_job_status;
+
+/** How a job stood in one datacenter. */
+typedef struct shoal_datacenter_snapshot {
+  /** The datacenter's name, NUL terminated. */
+  char datacenter[SHOAL_DATACENTER_SIZE];
+  /** The manager that led the job there; all zero when none was known. */
+  struct shoal_address leader;
+  /** How the job stood. */
+  struct shoal_job_status status;
+  /** The leadership that reported last. */
+  uint64_t fence;
+  /** How long the job had made no progress there, in ns. */
+  uint64_t since_progress_ns;
+  /** All extensions granted there, in ns. */
+  uint64_t extension_total_ns;
   /** Zero. */
   uint8_t reserved[16];
-} shoal_coordinate_snapshot;
+} shoal_datacenter_snapshot;
 
 /** All settings of a router. */
 typedef struct shoal_router_config {
@@ -1074,18 +1148,6 @@ typedef struct shoal_manager_candidate {
   uint8_t reserved[24];
 } shoal_manager_candidate;
 
-/** How a job stands in one datacenter, as a gate knows it. */
-typedef struct shoal_job_status {
-  /** A `SHOAL_JOB_` number. */
-  uint8_t state;
-  /** Overdue: why, a `SHOAL_TIMEOUT_` number. */
-  uint8_t reason;
-  /** Ended: how, a `SHOAL_OUTCOME_` number. */
-  uint8_t outcome;
-  /** Zero. */
-  uint8_t reserved[13];
-} shoal_job_status;
-
 /** Done; the outputs are written. */
 #define SHOAL_OK 0
 
@@ -1230,6 +1292,21 @@ typedef struct shoal_job_status {
 /** Too many members are accused in jobs; forget jobs that are over. */
 #define SHOAL_TOO_MANY_SUSPICIONS -79
 
+/** The bytes are no sealed datagram of this format and version. */
+#define SHOAL_DATAGRAM_FOREIGN -90
+
+/** The datagram is sealed with a secret that is not among those given. */
+#define SHOAL_DATAGRAM_UNKNOWN_KEY -91
+
+/** The seal of the datagram is broken: it was changed on its way, or made without the secret. */
+#define SHOAL_DATAGRAM_FORGED -92
+
+/** The datagram was opened before, or is too old to tell. */
+#define SHOAL_DATAGRAM_REPLAYED -93
+
+/** The datagram was sealed by this very sender. */
+#define SHOAL_DATAGRAM_OWN -94
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1366,6 +1443,14 @@ shoal_status shoal_config_init(struct shoal_config *config);
 /** Fills in every default. */
 #define shoal_config_init(config) \
   shoal_config_init_sized((config), sizeof(struct shoal_config))
+
+/*
+ * Metrics: what a node measures of itself, as numbers at one moment and as OpenMetrics text for
+ * Prometheus and its kin. How the text is served is the program's business.
+ */
+
+/** The media type to serve the text as, for the `Content-Type` of an HTTP response. Static. */
+const char *shoal_metrics_media_type(void);
 
 /*
  * Engines: one node's whole state without socket, thread and clock, for a program with a loop
@@ -1524,11 +1609,44 @@ shoal_status shoal_engine_rtt(const struct shoal_engine *engine,
 shoal_status shoal_engine_coordinate(const struct shoal_engine *engine,
                                      struct shoal_coordinate *coordinate);
 
+/** What to keep of this node's place for a restart. */
+shoal_status shoal_engine_coordinate_save(const struct shoal_engine *engine,
+                                          struct shoal_coordinate_snapshot *snapshot);
+
+/**
+ * Takes this node back to where a snapshot saw it, so that it need not find its place anew. No
+ * input: it may be called at any time.
+ */
+shoal_status shoal_engine_coordinate_restore(struct shoal_engine *engine,
+                                             const struct shoal_coordinate_snapshot *snapshot);
+
 /** Writes as many counters as there is room for, and how many there are to `count`. */
 shoal_status shoal_engine_stats(const struct shoal_engine *engine,
                                 struct shoal_counter *stats,
                                 size_t capacity,
                                 size_t *count);
+
+/**
+ * Writes what waits and what is open at this moment, as many numbers as there is room for, and
+ * how many there are to `count`: the node's distrust of its own view ("health_score", 0 to 8),
+ * updates, broadcasts and events that wait, open probes and suspicions.
+ */
+shoal_status shoal_engine_gauges(const struct shoal_engine *engine,
+                                 struct shoal_counter *gauges,
+                                 size_t capacity,
+                                 size_t *count);
+
+/**
+ * Writes every counter, distribution and gauge as OpenMetrics text, to be served as
+ * `shoal_metrics_media_type`, and to `size` the bytes it needs with its final NUL. When that is
+ * more than `capacity`, nothing is copied; `SHOAL_METRICS_SIZE_MAX` bytes are always enough.
+ * The text does not grow with the cluster.
+ */
+shoal_status shoal_engine_metrics_text(const struct shoal_engine *engine,
+                                       uint64_t now_ns,
+                                       char *buffer,
+                                       size_t capacity,
+                                       size_t *size);
 
 /*
  * Jobs on engines. A manager tells its engine of the jobs it leads, a gate of those it
@@ -1574,6 +1692,24 @@ shoal_status shoal_engine_worker_extension(struct shoal_engine *engine,
                                            struct shoal_extension_grant *grant);
 
 /**
+ * Lets the extensions of a worker begin anew, because it came back after a failure. What it was
+ * granted stays. `SHOAL_NONE` when it had none.
+ */
+shoal_status shoal_engine_worker_recovered(struct shoal_engine *engine,
+                                           uint64_t now_ns,
+                                           const struct shoal_job_id *job,
+                                           const struct shoal_worker_id *worker);
+
+/**
+ * Forgets the extensions of a worker that failed or left the job. What it was granted stays.
+ * `SHOAL_NONE` when it had none.
+ */
+shoal_status shoal_engine_worker_removed(struct shoal_engine *engine,
+                                         uint64_t now_ns,
+                                         const struct shoal_job_id *job,
+                                         const struct shoal_worker_id *worker);
+
+/**
  * What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not led here. A
  * question.
  */
@@ -1602,6 +1738,15 @@ shoal_status shoal_engine_job_lost(struct shoal_engine *engine,
                                    const struct shoal_job_id *job);
 
 /**
+ * Lets all jobs that report to one gate report to another, because the first one failed or
+ * gave them away. `SHOAL_NONE` when none did.
+ */
+shoal_status shoal_engine_gate_changed(struct shoal_engine *engine,
+                                       uint64_t now_ns,
+                                       const struct shoal_address *old_gate,
+                                       const struct shoal_address *new_gate);
+
+/**
  * Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
  * datacenters that are missing are added.
  */
@@ -1611,6 +1756,52 @@ shoal_status shoal_engine_gate_job_started(struct shoal_engine *engine,
                                            uint64_t timeout_ms,
                                            const struct shoal_datacenter_target *datacenters,
                                            size_t datacenter_count);
+
+/**
+ * What another gate needs to go on watching a job: `snapshot`, as many datacenters as there is
+ * room for, and how many there are to `count`. `SHOAL_NONE` when it is not watched here. A
+ * question.
+ */
+shoal_status shoal_engine_gate_job_snapshot(const struct shoal_engine *engine,
+                                            uint64_t now_ns,
+                                            const struct shoal_job_id *job,
+                                            struct shoal_gate_job_snapshot *snapshot,
+                                            struct shoal_datacenter_snapshot *datacenters,
+                                            size_t capacity,
+                                            size_t *count);
+
+/**
+ * Goes on watching a job that another gate watched, or this one before a restart, from a
+ * snapshot that was kept for `kept_ns`. A decision that had been made stands, and is told
+ * again. `SHOAL_NONE` when the job is watched here already.
+ */
+shoal_status shoal_engine_gate_job_resumed(struct shoal_engine *engine,
+                                           uint64_t now_ns,
+                                           const struct shoal_gate_job_snapshot *snapshot,
+                                           const struct shoal_datacenter_snapshot *datacenters,
+                                           size_t datacenter_count,
+                                           uint64_t kept_ns);
+
+/**
+ * Gives up a job whose datacenters report to another gate now: call it when all their managers
+ * know of the other one. `SHOAL_NONE` when it was not watched here.
+ */
+shoal_status shoal_engine_gate_job_released(struct shoal_engine *engine,
+                                            uint64_t now_ns,
+                                            const struct shoal_job_id *job);
+
+/** How many jobs this node leads or watches. A question. */
+shoal_status shoal_engine_job_count(const struct shoal_engine *engine, size_t *count);
+
+/**
+ * Writes as many counters about jobs as there is room for, and how many there are to `count`:
+ * those of `shoal_timeouts_stats` on a manager, of `shoal_gate_timeouts_stats` on a gate, none
+ * on a worker. A question.
+ */
+shoal_status shoal_engine_job_stats(const struct shoal_engine *engine,
+                                    struct shoal_counter *stats,
+                                    size_t capacity,
+                                    size_t *count);
 
 /**
  * Somebody says that a member does not serve a job. Unless enough vouch for it in time,
@@ -1671,6 +1862,17 @@ shoal_status shoal_thread_start(uint32_t backend,
                                 struct shoal_thread **thread,
                                 char *detail,
                                 size_t detail_size);
+
+/** The backend that was picked: "uring" or "poll"; "none" when `thread` is NULL. */
+const char *shoal_thread_backend(const struct shoal_thread *thread);
+
+/**
+ * Copies why "uring" was not picked although it was not ruled out, as
+ * `shoal_node_backend_refusal` does.
+ */
+shoal_status shoal_thread_backend_refusal(const struct shoal_thread *thread,
+                                          char *buffer,
+                                          size_t size);
 
 /** Gives a thread up. It goes on until all its nodes have been stopped. */
 void shoal_thread_free(struct shoal_thread *thread);
@@ -1785,11 +1987,40 @@ shoal_status shoal_node_rtt(const struct shoal_node *node,
 shoal_status shoal_node_coordinate(const struct shoal_node *node,
                                    struct shoal_coordinate *coordinate);
 
+/** What to keep of this node's place for a restart. */
+shoal_status shoal_node_coordinate_save(const struct shoal_node *node,
+                                        struct shoal_coordinate_snapshot *snapshot);
+
+/** Takes this node back to where a snapshot saw it, so that it need not find its place anew. */
+shoal_status shoal_node_coordinate_restore(const struct shoal_node *node,
+                                           const struct shoal_coordinate_snapshot *snapshot);
+
 /** Writes as many counters as there is room for, and how many there are to `count`. */
 shoal_status shoal_node_stats(const struct shoal_node *node,
                               struct shoal_counter *stats,
                               size_t capacity,
                               size_t *count);
+
+/**
+ * Writes what waits and what is open at this moment, as many numbers as there is room for, and
+ * how many there are to `count`: the node's distrust of its own view ("health_score", 0 to 8),
+ * updates, broadcasts and events that wait, open probes and suspicions.
+ */
+shoal_status shoal_node_gauges(const struct shoal_node *node,
+                               struct shoal_counter *gauges,
+                               size_t capacity,
+                               size_t *count);
+
+/**
+ * Writes every counter, distribution and gauge as OpenMetrics text, to be served as
+ * `shoal_metrics_media_type`, and to `size` the bytes it needs with its final NUL. When that is
+ * more than `capacity`, nothing is copied; `SHOAL_METRICS_SIZE_MAX` bytes are always enough.
+ * The text does not grow with the cluster.
+ */
+shoal_status shoal_node_metrics_text(const struct shoal_node *node,
+                                     char *buffer,
+                                     size_t capacity,
+                                     size_t *size);
 
 /**
  * An instant of the node's clock, such as `at_ns` of an event, as wall clock time:
@@ -1802,6 +2033,13 @@ shoal_status shoal_node_unix_ms(const struct shoal_node *node,
 /** The address that peers send to. A stopped node still tells it. */
 shoal_status shoal_node_address(const struct shoal_node *node,
                                 struct shoal_address *address);
+
+/**
+ * The address that the node's socket is bound to: `bind` of its settings with the port that was
+ * picked. A stopped node tells it no more.
+ */
+shoal_status shoal_node_local_address(const struct shoal_node *node,
+                                      struct shoal_address *address);
 
 /** The backend that was picked: "uring" or "poll"; "none" when `node` is NULL. */
 const char *shoal_node_backend(const struct shoal_node *node);
@@ -1852,6 +2090,22 @@ shoal_status shoal_node_worker_extension(const struct shoal_node *node,
                                          const struct shoal_extension_request *request,
                                          struct shoal_extension_grant *grant);
 
+/**
+ * Lets the extensions of a worker begin anew, because it came back after a failure. What it was
+ * granted stays. `SHOAL_NONE` when it had none.
+ */
+shoal_status shoal_node_worker_recovered(const struct shoal_node *node,
+                                         const struct shoal_job_id *job,
+                                         const struct shoal_worker_id *worker);
+
+/**
+ * Forgets the extensions of a worker that failed or left the job. What it was granted stays.
+ * `SHOAL_NONE` when it had none.
+ */
+shoal_status shoal_node_worker_removed(const struct shoal_node *node,
+                                       const struct shoal_job_id *job,
+                                       const struct shoal_worker_id *worker);
+
 /** What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not led here. */
 shoal_status shoal_node_job_snapshot(const struct shoal_node *node,
                                      const struct shoal_job_id *job,
@@ -1875,6 +2129,14 @@ shoal_status shoal_node_job_lost(const struct shoal_node *node,
                                  const struct shoal_job_id *job);
 
 /**
+ * Lets all jobs that report to one gate report to another, because the first one failed or
+ * gave them away. `SHOAL_NONE` when none did.
+ */
+shoal_status shoal_node_gate_changed(const struct shoal_node *node,
+                                     const struct shoal_address *old_gate,
+                                     const struct shoal_address *new_gate);
+
+/**
  * Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
  * datacenters that are missing are added.
  */
@@ -1883,6 +2145,98 @@ shoal_status shoal_node_gate_job_started(const struct shoal_node *node,
                                          uint64_t timeout_ms,
                                          const struct shoal_datacenter_target *datacenters,
                                          size_t datacenter_count);
+
+/**
+ * What another gate needs to go on watching a job: `snapshot`, as many datacenters as there is
+ * room for, and how many there are to `count`. `SHOAL_NONE` when it is not watched here.
+ */
+shoal_status shoal_node_gate_job_snapshot(const struct shoal_node *node,
+                                          const struct shoal_job_id *job,
+                                          struct shoal_gate_job_snapshot *snapshot,
+                                          struct shoal_datacenter_snapshot *datacenters,
+                                          size_t capacity,
+                                          size_t *count);
+
+/**
+ * Goes on watching a job that another gate watched, or this one before a restart, from a
+ * snapshot that was kept for `kept_ns`. A decision that had been made stands, and is told
+ * again. `SHOAL_NONE` when the job is watched here already.
+ */
+shoal_status shoal_node_gate_job_resumed(const struct shoal_node *node,
+                                         const struct shoal_gate_job_snapshot *snapshot,
+                                         const struct shoal_datacenter_snapshot *datacenters,
+                                         size_t datacenter_count,
+                                         uint64_t kept_ns);
+
+/**
+ * Gives up a job whose datacenters report to another gate now: call it when all their managers
+ * know of the other one. `SHOAL_NONE` when it was not watched here.
+ */
+shoal_status shoal_node_gate_job_released(const struct shoal_node *node,
+                                          const struct shoal_job_id *job);
+
+/** How many jobs this node leads or watches. */
+shoal_status shoal_node_job_count(const struct shoal_node *node, size_t *count);
+
+/*
+ * The sealed envelope of Shoal's own datagrams, alone: for programs that watch, relay or make
+ * traffic without a node, and for datagrams of the program's own under the same secrets. Nodes
+ * and engines seal and open by themselves. AES-256-GCM under a key that belongs to one sender;
+ * a datagram opens once.
+ */
+
+/**
+ * Makes a sender that seals with the first of these secrets and opens with any. It remembers
+ * `sender_capacity` other senders, 1 to 1,048,576 below 1 kB each, to know what it has
+ * opened before; then the one silent for longest makes room, and its earlier datagrams would
+ * open again. The sender's key comes from the system's randomness: none is used twice.
+ */
+shoal_status shoal_envelope_new(const struct shoal_secret *secrets,
+                                size_t secret_count,
+                                uint32_t sender_capacity,
+                                struct shoal_envelope **envelope,
+                                char *detail,
+                                size_t detail_size);
+
+/** Forgets all keys. */
+void shoal_envelope_free(struct shoal_envelope *envelope);
+
+/**
+ * Copies one sentence about the latest failure of this envelope, cut to `size` bytes; empty
+ * before the first.
+ */
+shoal_status shoal_envelope_error(const struct shoal_envelope *envelope,
+                                  char *buffer,
+                                  size_t size);
+
+/**
+ * Replaces the secrets, as `shoal_node_set_secrets` does. What was opened before still does
+ * not open again, as long as the secret it was sealed with is among the new ones.
+ */
+shoal_status shoal_envelope_set_secrets(struct shoal_envelope *envelope,
+                                        const struct shoal_secret *secrets,
+                                        size_t secret_count);
+
+/**
+ * Seals a message of at most `SHOAL_DATAGRAM_SIZE_MAX` - `SHOAL_ENVELOPE_OVERHEAD` bytes and
+ * writes the datagram, which is `SHOAL_ENVELOPE_OVERHEAD` bytes larger, and its size.
+ */
+shoal_status shoal_envelope_seal(struct shoal_envelope *envelope,
+                                 const uint8_t *message,
+                                 size_t message_size,
+                                 uint8_t *buffer,
+                                 size_t capacity,
+                                 size_t *size);
+
+/**
+ * Opens a datagram where it lies and writes where in it the message begins, and its size. A
+ * datagram that is refused is worthless afterwards, and nothing is kept about its sender.
+ */
+shoal_status shoal_envelope_open(struct shoal_envelope *envelope,
+                                 uint8_t *datagram,
+                                 size_t size,
+                                 const uint8_t **message,
+                                 size_t *message_size);
 
 /*
  * Coordinates alone: a tracker places this host in a latency space by the round trips it
@@ -2211,6 +2565,15 @@ shoal_status shoal_timeouts_worker_extension(struct shoal_timeouts *timeouts,
                                              struct shoal_extension_grant *grant);
 
 /**
+ * Lets the extensions of a worker begin anew, because it came back after a failure. What it was
+ * granted stays. `SHOAL_NONE` when it had none.
+ */
+shoal_status shoal_timeouts_worker_recovered(struct shoal_timeouts *timeouts,
+                                             uint64_t now_ns,
+                                             const struct shoal_job_id *job,
+                                             const struct shoal_worker_id *worker);
+
+/**
  * Forgets the extensions of a worker that failed or left the job. What it was granted stays.
  * `SHOAL_NONE` when it had none.
  */
@@ -2246,8 +2609,8 @@ shoal_status shoal_timeouts_job_lost(struct shoal_timeouts *timeouts,
 
 /** Lets all jobs that report to one gate report to another. `SHOAL_NONE` when none did. */
 shoal_status shoal_timeouts_gate_changed(struct shoal_timeouts *timeouts,
-                                         const struct shoal_address *old,
-                                         const struct shoal_address *new_);
+                                         const struct shoal_address *old_gate,
+                                         const struct shoal_address *new_gate);
 
 /** When a job will be over time, extensions included. `SHOAL_NONE` when it is not running here. */
 shoal_status shoal_timeouts_deadline_ns(const struct shoal_timeouts *timeouts,
@@ -2329,6 +2692,38 @@ shoal_status shoal_gate_timeouts_job_started(struct shoal_gate_timeouts *timeout
 
 /** Ends the watch over a job. `SHOAL_NONE` when it was not watched. */
 shoal_status shoal_gate_timeouts_job_finished(struct shoal_gate_timeouts *timeouts,
+                                              uint64_t now_ns,
+                                              const struct shoal_job_id *job);
+
+/**
+ * What another gate needs to go on watching a job: `snapshot`, as many datacenters as there is
+ * room for, and how many there are to `count`. `SHOAL_NONE` when it is not watched here.
+ */
+shoal_status shoal_gate_timeouts_job_snapshot(const struct shoal_gate_timeouts *timeouts,
+                                              uint64_t now_ns,
+                                              const struct shoal_job_id *job,
+                                              struct shoal_gate_job_snapshot *snapshot,
+                                              struct shoal_datacenter_snapshot *datacenters,
+                                              size_t capacity,
+                                              size_t *count);
+
+/**
+ * Goes on watching a job that another gate watched, or this one before a restart, from a
+ * snapshot that was kept for `kept_ns`. A decision that had been made stands, and is told
+ * again. `SHOAL_NONE` when the job is watched here already.
+ */
+shoal_status shoal_gate_timeouts_job_resumed(struct shoal_gate_timeouts *timeouts,
+                                             uint64_t now_ns,
+                                             const struct shoal_gate_job_snapshot *snapshot,
+                                             const struct shoal_datacenter_snapshot *datacenters,
+                                             size_t datacenter_count,
+                                             uint64_t kept_ns);
+
+/**
+ * Gives up a job whose datacenters report to another gate now: call it when all their managers
+ * know of the other one. `SHOAL_NONE` when it was not watched here.
+ */
+shoal_status shoal_gate_timeouts_job_released(struct shoal_gate_timeouts *timeouts,
                                               uint64_t now_ns,
                                               const struct shoal_job_id *job);
 

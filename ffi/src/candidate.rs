@@ -119,7 +119,7 @@ pub extern "C" fn shoal_candidate_init(
             target,
             Some(shoal_candidate {
                 datacenter,
-                health: new.health as u8,
+                health: health_number(new.health),
                 has_rtt: 0,
                 reserved_flags: [0; 2],
                 updated_at_ns: now_ns,
@@ -151,6 +151,15 @@ pub(crate) fn read_datacenter(number: u32) -> Result<DatacenterId, Failure> {
 fn read_rtt(has_rtt: u8, rtt: shoal_rtt) -> Option<Rtt> {
     let shoal_rtt { ms, upper_ms, quality } = rtt;
     (has_rtt != 0).then_some(Rtt { ms, upper_ms, quality })
+}
+
+pub(crate) fn health_number(health: DatacenterHealth) -> u8 {
+    match health {
+        DatacenterHealth::Healthy => SHOAL_HEALTH_HEALTHY,
+        DatacenterHealth::Busy => SHOAL_HEALTH_BUSY,
+        DatacenterHealth::Degraded => SHOAL_HEALTH_DEGRADED,
+        DatacenterHealth::Unhealthy => SHOAL_HEALTH_UNHEALTHY,
+    }
 }
 
 impl shoal_candidate {

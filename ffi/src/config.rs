@@ -13,9 +13,12 @@ use crate::status::{
 };
 use crate::timeouts_config::shoal_timeouts_config;
 use shoal_core::config::{self, SECRET_COUNT_MAX};
+use shoal_core::federation::{FederationConfig, LeadershipMode};
 use shoal_core::io::BackendChoice;
 use shoal_core::jobs::JobsConfig;
-use shoal_core::{Address, Config, ConfigError, DatacenterName, Generation, Role, Secret};
+use shoal_core::{
+    Address, Config, ConfigError, DatacenterName, Generation, Role, Secret, WireFormat,
+};
 use std::ffi::c_char;
 use std::mem::offset_of;
 
@@ -25,6 +28,11 @@ pub const SHOAL_BACKEND_AUTO: u32 = 0;
 pub const SHOAL_BACKEND_URING: u32 = 1;
 /// epoll with batched receive and send calls, even where io_uring would work.
 pub const SHOAL_BACKEND_POLL: u32 = 2;
+/// Shoal's own datagrams.
+pub const SHOAL_WIRE_NATIVE: u32 = 0;
+/// The datagrams of hyperscale's Python node, so that both kinds form one cluster. Shoal nodes
+/// tell each other that they also speak the native ones, and change to them.
+pub const SHOAL_WIRE_HYPERSCALE: u32 = 1;
 /// Any processor.
 pub const SHOAL_CPU_ANY: i32 = -1;
 /// How many secrets a node accepts at a time.
@@ -34,6 +42,8 @@ pub const SHOAL_SEED_COUNT_MAX: usize = 64;
 /// The largest datagram that Shoal sends, in bytes.
 pub const SHOAL_DATAGRAM_SIZE_MAX: usize = 1400;
 
+const _: () = assert!(SHOAL_WIRE_NATIVE == WireFormat::Native as u32);
+const _: () = assert!(SHOAL_WIRE_HYPERSCALE == WireFormat::Hyperscale as u32);
 const _: () = assert!(SHOAL_SECRET_COUNT_MAX == SECRET_COUNT_MAX);
 const _: () = assert!(SHOAL_SEED_COUNT_MAX == config::SEED_COUNT_MAX);
 const _: () = assert!(SHOAL_DATAGRAM_SIZE_MAX == config::DATAGRAM_SIZE_MAX);
@@ -130,8 +140,19 @@ pub struct shoal_config {
     pub jobs: *const shoal_timeouts_config,
     /// The largest state that is sent or accepted, in bytes; at most 1,048,576.
     pub state_size_max: u32,
+    /// The datagrams to begin with, for all nodes of a cluster the same: a `SHOAL_WIRE_` number.
+    pub wire_format: u32,
+    /// Requests per second that one source may send in hyperscale's format, and how many at
+    /// once; 10 to 10,000,000.
+    pub source_request_rate: u32,
     /// Zero.
     pub reserved: u32,
+    /// How many managers this datacenter is meant to have; 1 to 1,000,000. No majority is counted out
+    /// of fewer, so with the right number here two halves of it never both elect a leader.
+    pub manager_count_min: u32,
+    /// 1 when the program names the leader with `shoal_node_name_leader`, 0 when the managers elect
+    /// it. The same for all managers of a datacenter.
+    pub has_external_leader: u32,
 }
 
 /// Fills in every default. `struct_size` is `sizeof(shoal_config)`: the macro
@@ -155,7 +176,7 @@ pub unsafe extern "C" fn shoal_config_init(config: *mut shoal_config) -> shoal_s
 
 // SAFETY: it begins with its size; pointers, integers and floats have no forbidden pattern.
 unsafe impl Growing for shoal_config {
-    const SIZE_FIRST: usize = offset_of!(shoal_config, reserved) + size_of::<u32>();
+    const SIZE_FIRST: usize = offset_of!(shoal_config, wire_format) + size_of::<u32>();
 
     fn defaults() -> shoal_config {
         defaults()
@@ -201,7 +222,11 @@ fn defaults() -> shoal_config {
         job_suspicion_max_ms: config.job_suspicion_max_ms,
         jobs: std::ptr::null(),
         state_size_max: config.state_size_max,
+        wire_format: config.wire_format as u32,
+        source_request_rate: config.source_request_rate,
         reserved: 0,
+        manager_count_min: config.federation.manager_count_min,
+        has_external_leader: 0,
     }
 }
 
@@ -216,6 +241,7 @@ impl shoal_config {
         let secrets = unsafe { read_secrets(self.secrets, self.secret_count)? };
         let role = u8::try_from(self.role).ok().and_then(Role::from_wire);
         let role = role.ok_or_else(|| out_of_range("role", self.role, SHOAL_ROLE_MANAGER))?;
+        let wire_format = read_wire_format(self.wire_format)?;
         let mut confirmation_attempts = [0; 3];
         for (target, &attempts) in confirmation_attempts.iter_mut().zip(&self.confirmation_attempts)
         {
@@ -228,13 +254,25 @@ impl shoal_config {
             // SAFETY: by the contract of this function.
             unsafe { growth::read(self.jobs)?.read()? }
         };
+        let mut federation = FederationConfig {
+            manager_count_min: self.manager_count_min,
+            ..FederationConfig::default()
+        };
+        federation.leadership = match self.has_external_leader {
+            0 => LeadershipMode::Elected,
+            1 => LeadershipMode::External,
+            other => return Err(out_of_range("has_external_leader", other, 1)),
+        };
         let first = secrets.first().expect("an empty list was refused").clone();
         let defaults = Config::new(self.advertise.read()?, first);
         Ok(Config {
             generation: Generation(self.generation),
             role,
+            federation,
             datacenter: read_datacenter_name(&self.datacenter)?,
             secrets,
+            wire_format,
+            source_request_rate: self.source_request_rate,
             probe_interval_ms: self.probe_interval_ms,
             probe_timeout_min_ms: self.probe_timeout_min_ms,
             probe_timeout_unknown_ms: self.probe_timeout_unknown_ms,
@@ -280,6 +318,14 @@ pub(crate) fn read_backend(backend: u32) -> Result<BackendChoice, Failure> {
         SHOAL_BACKEND_URING => Ok(BackendChoice::Uring),
         SHOAL_BACKEND_POLL => Ok(BackendChoice::Poll),
         _ => Err(out_of_range("backend", backend, SHOAL_BACKEND_AUTO)),
+    }
+}
+
+fn read_wire_format(format: u32) -> Result<WireFormat, Failure> {
+    match format {
+        SHOAL_WIRE_NATIVE => Ok(WireFormat::Native),
+        SHOAL_WIRE_HYPERSCALE => Ok(WireFormat::Hyperscale),
+        _ => Err(out_of_range("wire_format", format, SHOAL_WIRE_HYPERSCALE)),
     }
 }
 

@@ -209,18 +209,7 @@ pub extern "C" fn shoal_coordinate_save(
     let Some(shoal_tracker { health, tracker, .. }) = tracker else { return SHOAL_NULL_POINTER };
     health.guard(|| {
         let target = required(snapshot, "snapshot")?;
-        let Snapshot { coordinate, mismatch_seconds, round_trip_seconds, sample_count } =
-            tracker.snapshot();
-        Ok(give(
-            target,
-            Some(shoal_coordinate_snapshot {
-                coordinate: coordinate.into(),
-                mismatch_seconds,
-                round_trip_seconds,
-                sample_count,
-                reserved: [0; 16],
-            }),
-        ))
+        Ok(give(target, Some(tracker.snapshot().into())))
     })
 }
 
@@ -233,14 +222,7 @@ pub extern "C" fn shoal_coordinate_restore(
     let Some(shoal_tracker { health, tracker, .. }) = tracker else { return SHOAL_NULL_POINTER };
     health.guard(|| {
         let kept = required(snapshot, "snapshot")?;
-        check_reserved(&kept.reserved, "a snapshot")?;
-        let snapshot = Snapshot {
-            coordinate: kept.coordinate.read()?,
-            mismatch_seconds: kept.mismatch_seconds,
-            round_trip_seconds: kept.round_trip_seconds,
-            sample_count: kept.sample_count,
-        };
-        tracker.restore(&snapshot).map_err(refused)?;
+        tracker.restore(&kept.read()?).map_err(refused)?;
         Ok(SHOAL_OK)
     })
 }
@@ -280,7 +262,33 @@ fn observe(
     })
 }
 
-fn refused(refusal: Refusal) -> Failure {
+impl From<Snapshot> for shoal_coordinate_snapshot {
+    fn from(snapshot: Snapshot) -> shoal_coordinate_snapshot {
+        let Snapshot { coordinate, mismatch_seconds, round_trip_seconds, sample_count } = snapshot;
+        shoal_coordinate_snapshot {
+            coordinate: coordinate.into(),
+            mismatch_seconds,
+            round_trip_seconds,
+            sample_count,
+            reserved: [0; 16],
+        }
+    }
+}
+
+impl shoal_coordinate_snapshot {
+    pub(crate) fn read(&self) -> Result<Snapshot, Failure> {
+        check_reserved(&self.reserved, "a snapshot")?;
+        Ok(Snapshot {
+            coordinate: self.coordinate.read()?,
+            mismatch_seconds: self.mismatch_seconds,
+            round_trip_seconds: self.round_trip_seconds,
+            sample_count: self.sample_count,
+        })
+    }
+}
+
+/// Why a tracker did not use what it was given.
+pub(crate) fn refused(refusal: Refusal) -> Failure {
     let detail = match refusal {
         Refusal::Coordinate => "a field of the coordinate is not finite or out of range",
         Refusal::Dimension => "the coordinate has another number of dimensions",

@@ -12,18 +12,21 @@ use crate::call::{Failure, Health, Outcome, array, guarded_with_detail, required
 use crate::config::{
     SHOAL_DATAGRAM_SIZE_MAX, SHOAL_SEED_COUNT_MAX, read_secrets, shoal_config, shoal_secret,
 };
+use crate::coordinate::{refused, shoal_coordinate_snapshot};
 use crate::growth;
 use crate::member::{
     SHOAL_BROADCAST_SIZE_MAX, counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member,
     shoal_rtt, write_list,
 };
+use crate::metrics::{gauge_counters, write_metrics};
 use crate::status::{
     SHOAL_BROADCAST_TOO_LARGE, SHOAL_BUFFER_TOO_SMALL, SHOAL_INVALID_ARGUMENT, SHOAL_NONE,
     SHOAL_NULL_POINTER, SHOAL_OK, SHOAL_STATE_TOO_LARGE, SHOAL_TOO_MANY_SEEDS, SHOAL_UNDRAINED,
     of_command_error, of_config_error, shoal_status,
 };
 use bytes::Bytes;
-use shoal_core::{Address, CommandError, Engine, Instant};
+use shoal_core::metrics::{self, Census, Sources};
+use shoal_core::{Address, CommandError, Engine, Instant, Member};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
@@ -368,6 +371,34 @@ pub extern "C" fn shoal_engine_coordinate(
     })
 }
 
+/// What to keep of this node's place for a restart.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_coordinate_save(
+    engine: Option<&shoal_engine>,
+    snapshot: Option<&mut MaybeUninit<shoal_coordinate_snapshot>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let target = required(snapshot, "snapshot")?;
+        Ok(give(target, Some(engine.coordinate_snapshot().into())))
+    })
+}
+
+/// Takes this node back to where a snapshot saw it, so that it need not find its place anew. No
+/// input: it may be called at any time.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_coordinate_restore(
+    engine: Option<&mut shoal_engine>,
+    snapshot: Option<&shoal_coordinate_snapshot>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let kept = required(snapshot, "snapshot")?;
+        engine.restore_coordinate(&kept.read()?).map_err(refused)?;
+        Ok(SHOAL_OK)
+    })
+}
+
 /// Writes as many counters as there is room for, and how many there are to `count`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_engine_stats(
@@ -379,6 +410,55 @@ pub unsafe extern "C" fn shoal_engine_stats(
     let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
     // SAFETY: `stats` has room for `capacity` items.
     health.guard(|| unsafe { write_list(counters(engine.stats()), stats, capacity, count) })
+}
+
+/// Writes what waits and what is open at this moment, as many numbers as there is room for, and
+/// how many there are to `count`: the node's distrust of its own view ("health_score", 0 to 8),
+/// updates, broadcasts and events that wait, open probes and suspicions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_gauges(
+    engine: Option<&shoal_engine>,
+    gauges: *mut MaybeUninit<shoal_counter>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        // SAFETY: `gauges` has room for `capacity` items.
+        unsafe { write_list(gauge_counters(&engine.gauges()), gauges, capacity, count) }
+    })
+}
+
+/// Writes every counter, distribution and gauge as OpenMetrics text, to be served as
+/// `shoal_metrics_media_type`, and to `size` the bytes it needs with its final NUL. When that is
+/// more than `capacity`, nothing is copied; `SHOAL_METRICS_SIZE_MAX` bytes are always enough.
+/// The text does not grow with the cluster.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_metrics_text(
+    engine: Option<&shoal_engine>,
+    now_ns: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    size: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let text = metrics_text(engine, Instant::from_nanos(now_ns));
+        // SAFETY: `buffer` has `capacity` bytes.
+        unsafe { write_metrics(&text, buffer, capacity, size) }
+    })
+}
+
+fn metrics_text(engine: &Engine, now: Instant) -> String {
+    let members: Vec<Member> = engine.members(now).collect();
+    let (stats, gauges) = (engine.stats(), engine.gauges());
+    let members = Census::of(members.iter());
+    let mut text = String::new();
+    metrics::write(
+        &mut text,
+        &Sources { stats, gauges: &gauges, members: &members, backend: None },
+    );
+    text
 }
 
 /// The engine, if it may take an input.
@@ -475,5 +555,6 @@ mod tests {
         shared::<crate::router::shoal_router>();
         shared::<crate::timeouts::shoal_timeouts>();
         shared::<crate::gate_timeouts::shoal_gate_timeouts>();
+        shared::<crate::envelope::shoal_envelope>();
     }
 }

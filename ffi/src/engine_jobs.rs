@@ -5,12 +5,18 @@
 use crate::address::shoal_address;
 use crate::call::{Failure, Outcome, required};
 use crate::engine::{drained, give, shoal_engine};
+use crate::gate_snapshot::{
+    SnapshotTarget, read_snapshot, shoal_datacenter_snapshot, shoal_gate_job_snapshot,
+};
+use crate::gate_timeouts::gate_job_counters;
 use crate::jobs::{
     found, give_grant, read_outcome, read_targets, shoal_datacenter_target, shoal_extension_grant,
     shoal_extension_request, shoal_job_id, shoal_job_snapshot, shoal_job_start, shoal_worker_id,
     shoal_workflow_counts,
 };
+use crate::member::{shoal_counter, write_list};
 use crate::status::{SHOAL_NULL_POINTER, of_command_error, shoal_status};
+use crate::timeouts::job_counters;
 use shoal_core::jobs::{FenceToken, GateJobStart, LeaderChange};
 use shoal_core::{CommandError, Duration, Engine, Instant, JobStanding};
 use std::mem::MaybeUninit;
@@ -92,6 +98,36 @@ pub extern "C" fn shoal_engine_worker_extension(
     })
 }
 
+/// Lets the extensions of a worker begin anew, because it came back after a failure. What it was
+/// granted stays. `SHOAL_NONE` when it had none.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_worker_recovered(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+    worker: Option<&shoal_worker_id>,
+) -> shoal_status {
+    input(engine, |engine| {
+        let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
+        changed(engine.worker_recovered(Instant::from_nanos(now_ns), job, worker))
+    })
+}
+
+/// Forgets the extensions of a worker that failed or left the job. What it was granted stays.
+/// `SHOAL_NONE` when it had none.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_worker_removed(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+    worker: Option<&shoal_worker_id>,
+) -> shoal_status {
+    input(engine, |engine| {
+        let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
+        changed(engine.worker_removed(Instant::from_nanos(now_ns), job, worker))
+    })
+}
+
 /// What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not led here. A
 /// question.
 #[unsafe(no_mangle)]
@@ -142,6 +178,22 @@ pub extern "C" fn shoal_engine_job_lost(
     })
 }
 
+/// Lets all jobs that report to one gate report to another, because the first one failed or
+/// gave them away. `SHOAL_NONE` when none did.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_gate_changed(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    old_gate: Option<&shoal_address>,
+    new_gate: Option<&shoal_address>,
+) -> shoal_status {
+    input(engine, |engine| {
+        let old = required(old_gate, "old_gate")?.read()?;
+        let new = required(new_gate, "new_gate")?.read()?;
+        changed(engine.gate_changed(Instant::from_nanos(now_ns), old, new))
+    })
+}
+
 /// Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
 /// datacenters that are missing are added.
 #[unsafe(no_mangle)]
@@ -161,6 +213,88 @@ pub unsafe extern "C" fn shoal_engine_gate_job_started(
         let start = GateJobStart { job, timeout, datacenters };
         changed(engine.gate_job_started(Instant::from_nanos(now_ns), &start))
     })
+}
+
+/// What another gate needs to go on watching a job: `snapshot`, as many datacenters as there is
+/// room for, and how many there are to `count`. `SHOAL_NONE` when it is not watched here. A
+/// question.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_gate_job_snapshot(
+    engine: Option<&shoal_engine>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+    snapshot: Option<&mut MaybeUninit<shoal_gate_job_snapshot>>,
+    datacenters: *mut MaybeUninit<shoal_datacenter_snapshot>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let job = required(job, "job")?.into();
+        let kept = engine.gate_job_snapshot(Instant::from_nanos(now_ns), job);
+        // SAFETY: `datacenters` has room for `capacity` items.
+        unsafe { SnapshotTarget { snapshot, datacenters, capacity, count }.give(kept) }
+    })
+}
+
+/// Goes on watching a job that another gate watched, or this one before a restart, from a
+/// snapshot that was kept for `kept_ns`. A decision that had been made stands, and is told
+/// again. `SHOAL_NONE` when the job is watched here already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_gate_job_resumed(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    snapshot: Option<&shoal_gate_job_snapshot>,
+    datacenters: *const shoal_datacenter_snapshot,
+    datacenter_count: usize,
+    kept_ns: u64,
+) -> shoal_status {
+    input(engine, |engine| {
+        // SAFETY: `datacenters` has `datacenter_count` items.
+        let snapshot = unsafe { read_snapshot(snapshot, datacenters, datacenter_count, kept_ns)? };
+        changed(engine.gate_job_resumed(Instant::from_nanos(now_ns), &snapshot))
+    })
+}
+
+/// Gives up a job whose datacenters report to another gate now: call it when all their managers
+/// know of the other one. `SHOAL_NONE` when it was not watched here.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_gate_job_released(
+    engine: Option<&mut shoal_engine>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+) -> shoal_status {
+    input(engine, |engine| {
+        changed(engine.gate_job_released(Instant::from_nanos(now_ns), required(job, "job")?.into()))
+    })
+}
+
+/// How many jobs this node leads or watches. A question.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_engine_job_count(
+    engine: Option<&shoal_engine>,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    health.guard(|| Ok(give(required(count, "count")?, Some(engine.job_count()))))
+}
+
+/// Writes as many counters about jobs as there is room for, and how many there are to `count`:
+/// those of `shoal_timeouts_stats` on a manager, of `shoal_gate_timeouts_stats` on a gate, none
+/// on a worker. A question.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_engine_job_stats(
+    engine: Option<&shoal_engine>,
+    stats: *mut MaybeUninit<shoal_counter>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_engine { health, engine }) = engine else { return SHOAL_NULL_POINTER };
+    let led = engine.job_stats().map(|stats| job_counters(engine.job_count(), stats));
+    let watched = engine.gate_job_stats().map(|stats| gate_job_counters(engine.job_count(), stats));
+    let all = led.into_iter().flatten().chain(watched.into_iter().flatten());
+    // SAFETY: `stats` has room for `capacity` items.
+    health.guard(|| unsafe { write_list(all, stats, capacity, count) })
 }
 
 /// Somebody says that a member does not serve a job. Unless enough vouch for it in time,

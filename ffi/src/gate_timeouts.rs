@@ -2,18 +2,24 @@
 //! trackers of managers, with which it exchanges messages.
 
 use crate::address::shoal_address;
-use crate::call::{Failure, Health, Outcome, guarded_with_detail, required};
+use crate::call::{Failure, Health, Outcome, check_reserved, guarded_with_detail, required};
 use crate::config::read_datacenter_text;
 use crate::engine::{give, shoal_transmit};
+use crate::gate_snapshot::{
+    SnapshotTarget, read_snapshot, shoal_datacenter_snapshot, shoal_gate_job_snapshot,
+};
 use crate::growth;
 use crate::jobs::{
-    found, outcome_number, read_targets, reason_number, shoal_datacenter_target, shoal_job_id,
+    found, outcome_number, read_outcome, read_reason, read_targets, reason_number,
+    shoal_datacenter_target, shoal_job_id,
 };
 use crate::member::{shoal_counter, shoal_event, write_list};
-use crate::status::{SHOAL_NULL_POINTER, SHOAL_OK, of_config_error, shoal_status};
+use crate::status::{
+    SHOAL_INVALID_ARGUMENT, SHOAL_NULL_POINTER, SHOAL_OK, of_config_error, shoal_status,
+};
 use crate::timeouts::{changed, give_event, read_message, write_message};
 use crate::timeouts_config::shoal_timeouts_config;
-use shoal_core::jobs::{DatacenterStatus, GateJobStart, GateJobTracker};
+use shoal_core::jobs::{DatacenterStatus, GateJobStart, GateJobTracker, GateStats};
 use shoal_core::{Duration, Instant};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -125,6 +131,59 @@ pub extern "C" fn shoal_gate_timeouts_job_finished(
     })
 }
 
+/// What another gate needs to go on watching a job: `snapshot`, as many datacenters as there is
+/// room for, and how many there are to `count`. `SHOAL_NONE` when it is not watched here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_gate_timeouts_job_snapshot(
+    timeouts: Option<&shoal_gate_timeouts>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+    snapshot: Option<&mut MaybeUninit<shoal_gate_job_snapshot>>,
+    datacenters: *mut MaybeUninit<shoal_datacenter_snapshot>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    let Some(shoal_gate_timeouts { health, tracker }) = timeouts else { return SHOAL_NULL_POINTER };
+    health.guard(|| {
+        let job = required(job, "job")?.into();
+        let kept = tracker.snapshot(Instant::from_nanos(now_ns), job);
+        // SAFETY: `datacenters` has room for `capacity` items.
+        unsafe { SnapshotTarget { snapshot, datacenters, capacity, count }.give(kept) }
+    })
+}
+
+/// Goes on watching a job that another gate watched, or this one before a restart, from a
+/// snapshot that was kept for `kept_ns`. A decision that had been made stands, and is told
+/// again. `SHOAL_NONE` when the job is watched here already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_gate_timeouts_job_resumed(
+    timeouts: Option<&mut shoal_gate_timeouts>,
+    now_ns: u64,
+    snapshot: Option<&shoal_gate_job_snapshot>,
+    datacenters: *const shoal_datacenter_snapshot,
+    datacenter_count: usize,
+    kept_ns: u64,
+) -> shoal_status {
+    act(timeouts, |tracker| {
+        // SAFETY: `datacenters` has `datacenter_count` items.
+        let snapshot = unsafe { read_snapshot(snapshot, datacenters, datacenter_count, kept_ns)? };
+        changed(tracker.job_resumed(Instant::from_nanos(now_ns), &snapshot))
+    })
+}
+
+/// Gives up a job whose datacenters report to another gate now: call it when all their managers
+/// know of the other one. `SHOAL_NONE` when it was not watched here.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_gate_timeouts_job_released(
+    timeouts: Option<&mut shoal_gate_timeouts>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+) -> shoal_status {
+    act(timeouts, |tracker| {
+        Ok(found(tracker.job_released(Instant::from_nanos(now_ns), required(job, "job")?.into())))
+    })
+}
+
 /// How a job stands in the datacenter of this name. `SHOAL_NONE` when it is not known to run
 /// there.
 #[unsafe(no_mangle)]
@@ -230,9 +289,18 @@ pub unsafe extern "C" fn shoal_gate_timeouts_stats(
     count: Option<&mut MaybeUninit<usize>>,
 ) -> shoal_status {
     let Some(shoal_gate_timeouts { health, tracker }) = timeouts else { return SHOAL_NULL_POINTER };
-    let counted = tracker.stats();
+    let all = gate_job_counters(tracker.len(), tracker.stats());
+    // SAFETY: `stats` has room for `capacity` items.
+    health.guard(|| unsafe { write_list(all, stats, capacity, count) })
+}
+
+/// The counters of a gate's jobs in the form of the header.
+pub(crate) fn gate_job_counters(
+    jobs: usize,
+    counted: &GateStats,
+) -> impl Iterator<Item = shoal_counter> + use<> {
     let all = [
-        ("jobs", tracker.len() as u64),
+        ("jobs", jobs as u64),
         ("started", counted.started),
         ("adopted", counted.adopted),
         ("timed_out", counted.timed_out),
@@ -248,9 +316,7 @@ pub unsafe extern "C" fn shoal_gate_timeouts_stats(
         ("replies_dropped", counted.replies_dropped),
         ("misdirected", counted.misdirected),
     ];
-    let all = all.into_iter().map(|(name, value)| shoal_counter::new(name, value));
-    // SAFETY: `stats` has room for `capacity` items.
-    health.guard(|| unsafe { write_list(all, stats, capacity, count) })
+    all.into_iter().map(|(name, value)| shoal_counter::new(name, value))
 }
 
 /// Does the work of a function that changes a tracker.
@@ -271,5 +337,21 @@ impl From<DatacenterStatus> for shoal_job_status {
             DatacenterStatus::Lost => (SHOAL_JOB_LOST, 0, 0),
         };
         shoal_job_status { state, reason, outcome, reserved: [0; 13] }
+    }
+}
+
+impl shoal_job_status {
+    pub(crate) fn read(&self) -> Result<DatacenterStatus, Failure> {
+        check_reserved(&self.reserved, "a job's status")?;
+        Ok(match self.state {
+            SHOAL_JOB_RUNNING => DatacenterStatus::Running,
+            SHOAL_JOB_OVERDUE => DatacenterStatus::Overdue(read_reason(self.reason)?),
+            SHOAL_JOB_ENDED => DatacenterStatus::Ended(read_outcome(self.outcome)?),
+            SHOAL_JOB_LOST => DatacenterStatus::Lost,
+            state => {
+                let detail = format!("{state} is no state of a job");
+                return Err(Failure::new(SHOAL_INVALID_ARGUMENT, detail));
+            }
+        })
     }
 }

@@ -329,6 +329,12 @@ pub(crate) unsafe fn read_targets(
     targets.iter().map(read).collect()
 }
 
+pub(crate) fn read_reason(reason: u8) -> Result<TimeoutReason, Failure> {
+    TimeoutReason::ALL.into_iter().find(|known| reason_number(*known) == reason).ok_or_else(|| {
+        Failure::new(SHOAL_INVALID_ARGUMENT, format!("{reason} is no reason of a timeout"))
+    })
+}
+
 pub(crate) fn read_outcome(outcome: u8) -> Result<JobOutcome, Failure> {
     JobOutcome::from_wire(outcome).ok_or_else(|| {
         Failure::new(SHOAL_INVALID_ARGUMENT, format!("{outcome} is no outcome of a job"))

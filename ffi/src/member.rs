@@ -4,12 +4,15 @@
 use crate::address::shoal_address;
 use crate::call::{Failure, fixed_text, required};
 use crate::jobs::{nanos, outcome_number, reason_number, shoal_job_id, shoal_worker_id};
+use crate::node_routes::reachability_number;
 use crate::status::{SHOAL_INVALID_COORDINATE, SHOAL_OK, shoal_status};
 use shoal_core::config::BROADCAST_SIZE_MAX;
 use shoal_core::coordinate::DIMENSIONS;
+use shoal_core::federation::{FederationEvent, ResignationReason};
 use shoal_core::jobs::JobEvent;
 use shoal_core::{
-    Coordinate, DatacenterName, Event, Instant, Member, MemberEvent, MemberState, Role, Rtt, Stats,
+    Address, Coordinate, DatacenterName, Event, Instant, Member, MemberEvent, MemberState, Role,
+    Rtt, Stats,
 };
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
@@ -91,6 +94,31 @@ pub const SHOAL_EVENT_JOB_GLOBAL_TIMEOUT: u32 = 15;
 /// On a gate: `datacenter` refused the global timeout of `job`, because it had ended there with
 /// `outcome` or, when that is 0, has a new leader under `fence`.
 pub const SHOAL_EVENT_JOB_STATUS_CORRECTION: u32 = 16;
+/// `datacenter` has a leader that holds its lease, at `address`, in the term `fence`.
+pub const SHOAL_EVENT_LEADER_ELECTED: u32 = 17;
+/// The leader of `datacenter` at `address`, in the term `fence`, resigned or is not heard any more.
+pub const SHOAL_EVENT_LEADER_LOST: u32 = 18;
+/// This node leads its datacenter no longer; its term was `fence`, and `reason` is a
+/// `SHOAL_RESIGNATION_` number.
+pub const SHOAL_EVENT_STEPPED_DOWN: u32 = 19;
+/// On a gate: it hears `datacenter` again or no more; `state` is a `SHOAL_REACHABILITY_` number.
+pub const SHOAL_EVENT_REACHABILITY: u32 = 20;
+/// On a gate: so many datacenters fell silent together (`attempts` of `lost`) that it blames its own
+/// network.
+pub const SHOAL_EVENT_NETWORK_SUSPECTED: u32 = 21;
+/// On a gate: enough datacenters answer again.
+pub const SHOAL_EVENT_NETWORK_RECOVERED: u32 = 22;
+
+/// The leader could not renew its lease with a majority.
+pub const SHOAL_RESIGNATION_LEASE_LOST: u8 = 1;
+/// Others are in a later term.
+pub const SHOAL_RESIGNATION_SUPERSEDED: u8 = 2;
+/// Its local health was poor for a whole lease, and a fit manager can take over.
+pub const SHOAL_RESIGNATION_UNHEALTHY: u8 = 3;
+/// It leaves.
+pub const SHOAL_RESIGNATION_LEAVING: u8 = 4;
+/// Its host named another.
+pub const SHOAL_RESIGNATION_REPLACED: u8 = 5;
 
 /// What is known about the round trip to a peer.
 #[repr(C)]
@@ -156,11 +184,11 @@ pub struct shoal_member {
 pub struct shoal_event {
     /// What happened: a `SHOAL_EVENT_` number.
     pub kind: u32,
-    /// Member: what it is now, a `SHOAL_STATE_` number.
+    /// Member: what it is now, a `SHOAL_STATE_` number. Reachability: what it is now.
     pub state: u8,
     /// Member: what it does, a `SHOAL_ROLE_` number.
     pub role: u8,
-    /// Timed out: why, a `SHOAL_TIMEOUT_` number.
+    /// Timed out: why, a `SHOAL_TIMEOUT_` number. Stepped down: why.
     pub reason: u8,
     /// Status correction: how the job ended, a `SHOAL_OUTCOME_` number.
     pub outcome: u8,
@@ -179,7 +207,7 @@ pub struct shoal_event {
     /// Stalled: by how much the node missed its deadline. Job timed out: how long it had been
     /// running. Job stuck: for how long.
     pub lasted_ns: u64,
-    /// Job: the leadership that this is about.
+    /// Job: the leadership that this is about. Leader: the term.
     pub fence: u64,
     /// Job: which one.
     pub job: shoal_job_id,
@@ -322,6 +350,7 @@ impl From<Event> for shoal_event {
                 ..blank(SHOAL_EVENT_JOB_MEMBER_DEAD, at)
             },
             Event::Job(event) => event.into(),
+            Event::Federation(event) => event.into(),
             Event::Left { at } => blank(SHOAL_EVENT_LEFT, at),
             Event::Overflow { lost } => {
                 shoal_event { lost, ..blank(SHOAL_EVENT_OVERFLOW, Instant::ZERO) }
@@ -354,6 +383,53 @@ fn blank(kind: u32, at: Instant) -> shoal_event {
         datacenter: [0; SHOAL_DATACENTER_SIZE],
         reserved: [0; 104],
         payload: [0; SHOAL_BROADCAST_SIZE_MAX],
+    }
+}
+
+impl From<FederationEvent> for shoal_event {
+    fn from(event: FederationEvent) -> shoal_event {
+        let leader_event =
+            |kind, datacenter: DatacenterName, leader: Address, term, at| shoal_event {
+                datacenter: fixed_text(datacenter.as_bytes()),
+                address: leader.into(),
+                fence: term,
+                ..blank(kind, at)
+            };
+        match event {
+            FederationEvent::LeaderElected { datacenter, leader, term, at } => {
+                leader_event(SHOAL_EVENT_LEADER_ELECTED, datacenter, leader, term, at)
+            }
+            FederationEvent::LeaderLost { datacenter, leader, term, at } => {
+                leader_event(SHOAL_EVENT_LEADER_LOST, datacenter, leader, term, at)
+            }
+            FederationEvent::SteppedDown { term, reason, at } => shoal_event {
+                fence: term,
+                reason: resignation_number(reason),
+                ..blank(SHOAL_EVENT_STEPPED_DOWN, at)
+            },
+            FederationEvent::ReachabilityChanged { datacenter, to, at, .. } => shoal_event {
+                datacenter: fixed_text(datacenter.as_bytes()),
+                state: reachability_number(to),
+                ..blank(SHOAL_EVENT_REACHABILITY, at)
+            },
+            FederationEvent::NetworkSuspected { silent, heard, at } => shoal_event {
+                attempts: silent,
+                lost: u64::from(heard),
+                ..blank(SHOAL_EVENT_NETWORK_SUSPECTED, at)
+            },
+            FederationEvent::NetworkRecovered { at } => blank(SHOAL_EVENT_NETWORK_RECOVERED, at),
+            _ => blank(SHOAL_EVENT_OTHER, Instant::ZERO),
+        }
+    }
+}
+
+fn resignation_number(reason: ResignationReason) -> u8 {
+    match reason {
+        ResignationReason::LeaseLost => SHOAL_RESIGNATION_LEASE_LOST,
+        ResignationReason::Superseded => SHOAL_RESIGNATION_SUPERSEDED,
+        ResignationReason::Unhealthy => SHOAL_RESIGNATION_UNHEALTHY,
+        ResignationReason::Leaving => SHOAL_RESIGNATION_LEAVING,
+        ResignationReason::Replaced => SHOAL_RESIGNATION_REPLACED,
     }
 }
 

@@ -5,12 +5,14 @@
 use crate::address::shoal_address;
 use crate::call::{Failure, Health, Outcome, array, copy_text, guarded_with_detail, required};
 use crate::config::{read_backend, read_processor, read_secrets, shoal_config, shoal_secret};
+use crate::coordinate::{refused, shoal_coordinate_snapshot};
 use crate::engine::{check_payload, give, read_seeds, write_bytes};
 use crate::growth;
 use crate::member::{
     SHOAL_BROADCAST_SIZE_MAX, counters, shoal_coordinate, shoal_counter, shoal_event, shoal_member,
     shoal_rtt, write_list,
 };
+use crate::metrics::{gauge_counters, write_metrics};
 use crate::status::{
     SHOAL_BROADCAST_TOO_LARGE, SHOAL_NULL_POINTER, SHOAL_OK, SHOAL_OUT_OF_RESOURCES,
     SHOAL_STATE_TOO_LARGE, SHOAL_STOPPED, of_node_error, of_start_error, shoal_status,
@@ -98,6 +100,25 @@ pub unsafe extern "C" fn shoal_thread_start(
     };
     // SAFETY: `detail` has `detail_size` bytes.
     unsafe { guarded_with_detail(detail, detail_size, work) }
+}
+
+/// The backend that was picked: "uring" or "poll"; "none" when `thread` is NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_thread_backend(thread: Option<&shoal_thread>) -> *const c_char {
+    backend_name(thread.map(|handle| handle.thread.backend()))
+}
+
+/// Copies why "uring" was not picked although it was not ruled out, as
+/// `shoal_node_backend_refusal` does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_thread_backend_refusal(
+    thread: Option<&shoal_thread>,
+    buffer: *mut c_char,
+    size: usize,
+) -> shoal_status {
+    let Some(shoal_thread { health, thread }) = thread else { return SHOAL_NULL_POINTER };
+    // SAFETY: `buffer` has `size` bytes.
+    health.guard(|| unsafe { copy_text(thread.refusal().unwrap_or(""), buffer, size) })
 }
 
 /// Gives a thread up. It goes on until all its nodes have been stopped.
@@ -310,6 +331,32 @@ pub extern "C" fn shoal_node_coordinate(
     })
 }
 
+/// What to keep of this node's place for a restart.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_coordinate_save(
+    node: Option<&shoal_node>,
+    snapshot: Option<&mut MaybeUninit<shoal_coordinate_snapshot>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let target = required(snapshot, "snapshot")?;
+        Ok(give(target, Some(node.coordinate_snapshot().map_err(failure)?.into())))
+    })
+}
+
+/// Takes this node back to where a snapshot saw it, so that it need not find its place anew.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_coordinate_restore(
+    node: Option<&shoal_node>,
+    snapshot: Option<&shoal_coordinate_snapshot>,
+) -> shoal_status {
+    ask(node, |node| {
+        let kept = required(snapshot, "snapshot")?;
+        let refusal = node.restore_coordinate(kept.read()?).map_err(failure)?;
+        refusal.map_or(Ok(()), |refusal| Err(refused(refusal)))?;
+        Ok(SHOAL_OK)
+    })
+}
+
 /// Writes as many counters as there is room for, and how many there are to `count`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_stats(
@@ -320,6 +367,41 @@ pub unsafe extern "C" fn shoal_node_stats(
 ) -> shoal_status {
     // SAFETY: `stats` has room for `capacity` items.
     ask(node, |node| unsafe { write_list(counters(&node.stats()), stats, capacity, count) })
+}
+
+/// Writes what waits and what is open at this moment, as many numbers as there is room for, and
+/// how many there are to `count`: the node's distrust of its own view ("health_score", 0 to 8),
+/// updates, broadcasts and events that wait, open probes and suspicions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_gauges(
+    node: Option<&shoal_node>,
+    gauges: *mut MaybeUninit<shoal_counter>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    ask(node, |node| {
+        // SAFETY: `gauges` has room for `capacity` items.
+        unsafe { write_list(gauge_counters(&node.gauges()), gauges, capacity, count) }
+    })
+}
+
+/// Writes every counter, distribution and gauge as OpenMetrics text, to be served as
+/// `shoal_metrics_media_type`, and to `size` the bytes it needs with its final NUL. When that is
+/// more than `capacity`, nothing is copied; `SHOAL_METRICS_SIZE_MAX` bytes are always enough.
+/// The text does not grow with the cluster.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_metrics_text(
+    node: Option<&shoal_node>,
+    buffer: *mut c_char,
+    capacity: usize,
+    size: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let mut text = String::new();
+        node.write_metrics(&mut text);
+        // SAFETY: `buffer` has `capacity` bytes.
+        unsafe { write_metrics(&text, buffer, capacity, size) }
+    })
 }
 
 /// An instant of the node's clock, such as `at_ns` of an event, as wall clock time:
@@ -346,15 +428,23 @@ pub extern "C" fn shoal_node_address(
     health.guard(|| Ok(give(required(address, "address")?, Some((*own).into()))))
 }
 
+/// The address that the node's socket is bound to: `bind` of its settings with the port that was
+/// picked. A stopped node tells it no more.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_local_address(
+    node: Option<&shoal_node>,
+    address: Option<&mut MaybeUninit<shoal_address>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let target = required(address, "address")?;
+        Ok(give(target, Some(Address::from(node.local_address()).into())))
+    })
+}
+
 /// The backend that was picked: "uring" or "poll"; "none" when `node` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_backend(node: Option<&shoal_node>) -> *const c_char {
-    let name = match node.map(|node| node.backend) {
-        None => c"none",
-        Some(Backend::Uring) => c"uring",
-        Some(Backend::Poll) => c"poll",
-    };
-    name.as_ptr()
+    backend_name(node.map(|node| node.backend))
 }
 
 /// Copies why "uring" was not picked although it was not ruled out, and how to fix that, cut to
@@ -378,6 +468,15 @@ pub(crate) fn ask(node: Option<&shoal_node>, work: impl FnOnce(&Node) -> Outcome
         let running = running.read().unwrap_or_else(PoisonError::into_inner);
         work(running.as_ref().ok_or_else(stopped)?)
     })
+}
+
+fn backend_name(backend: Option<Backend>) -> *const c_char {
+    let name = match backend {
+        None => c"none",
+        Some(Backend::Uring) => c"uring",
+        Some(Backend::Poll) => c"poll",
+    };
+    name.as_ptr()
 }
 
 /// # Safety
@@ -422,8 +521,10 @@ fn stopped() -> Failure {
 }
 
 fn command(result: Result<(), NodeError>) -> Outcome {
-    match result {
-        Ok(()) => Ok(SHOAL_OK),
-        Err(error) => Err(Failure::new(of_node_error(&error), error.to_string())),
-    }
+    result.map(|()| SHOAL_OK).map_err(failure)
+}
+
+/// What the node answered to a command that it did not carry out.
+pub(crate) fn failure(error: NodeError) -> Failure {
+    Failure::new(of_node_error(&error), error.to_string())
 }

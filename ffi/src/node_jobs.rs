@@ -1,15 +1,19 @@
 //! Jobs on nodes. A manager tells its node of the jobs it leads, a gate of those it watches;
 //! the nodes carry the messages between the two. What happens comes as events.
 
-use crate::call::{Failure, Outcome, required};
+use crate::address::shoal_address;
+use crate::call::{Outcome, required};
 use crate::engine::give;
+use crate::gate_snapshot::{
+    SnapshotTarget, read_snapshot, shoal_datacenter_snapshot, shoal_gate_job_snapshot,
+};
 use crate::jobs::{
     found, give_grant, read_outcome, read_targets, shoal_datacenter_target, shoal_extension_grant,
     shoal_extension_request, shoal_job_id, shoal_job_snapshot, shoal_job_start, shoal_worker_id,
     shoal_workflow_counts,
 };
-use crate::node::{ask, shoal_node};
-use crate::status::{of_node_error, shoal_status};
+use crate::node::{ask, failure, shoal_node};
+use crate::status::shoal_status;
 use shoal_core::Duration;
 use shoal_core::io::NodeError;
 use shoal_core::jobs::{FenceToken, LeaderChange};
@@ -71,6 +75,34 @@ pub extern "C" fn shoal_node_worker_extension(
     })
 }
 
+/// Lets the extensions of a worker begin anew, because it came back after a failure. What it was
+/// granted stays. `SHOAL_NONE` when it had none.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_worker_recovered(
+    node: Option<&shoal_node>,
+    job: Option<&shoal_job_id>,
+    worker: Option<&shoal_worker_id>,
+) -> shoal_status {
+    ask(node, |node| {
+        let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
+        changed(node.worker_recovered(job, worker))
+    })
+}
+
+/// Forgets the extensions of a worker that failed or left the job. What it was granted stays.
+/// `SHOAL_NONE` when it had none.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_worker_removed(
+    node: Option<&shoal_node>,
+    job: Option<&shoal_job_id>,
+    worker: Option<&shoal_worker_id>,
+) -> shoal_status {
+    ask(node, |node| {
+        let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
+        changed(node.worker_removed(job, worker))
+    })
+}
+
 /// What a new leader of a job needs to go on with it. `SHOAL_NONE` when it is not led here.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_job_snapshot(
@@ -116,6 +148,21 @@ pub extern "C" fn shoal_node_job_lost(
     })
 }
 
+/// Lets all jobs that report to one gate report to another, because the first one failed or
+/// gave them away. `SHOAL_NONE` when none did.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_gate_changed(
+    node: Option<&shoal_node>,
+    old_gate: Option<&shoal_address>,
+    new_gate: Option<&shoal_address>,
+) -> shoal_status {
+    ask(node, |node| {
+        let old = required(old_gate, "old_gate")?.read()?;
+        let new = required(new_gate, "new_gate")?.read()?;
+        changed(node.gate_changed(old, new))
+    })
+}
+
 /// Begins to watch a job on this gate. `SHOAL_NONE` when it is watched already: then the
 /// datacenters that are missing are added.
 #[unsafe(no_mangle)]
@@ -134,10 +181,65 @@ pub unsafe extern "C" fn shoal_node_gate_job_started(
     })
 }
 
-fn changed(result: Result<bool, NodeError>) -> Outcome {
-    result.map(found).map_err(failure)
+/// What another gate needs to go on watching a job: `snapshot`, as many datacenters as there is
+/// room for, and how many there are to `count`. `SHOAL_NONE` when it is not watched here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_gate_job_snapshot(
+    node: Option<&shoal_node>,
+    job: Option<&shoal_job_id>,
+    snapshot: Option<&mut MaybeUninit<shoal_gate_job_snapshot>>,
+    datacenters: *mut MaybeUninit<shoal_datacenter_snapshot>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let job = required(job, "job")?.into();
+        let kept = node.gate_job_snapshot(job).map_err(failure)?;
+        // SAFETY: `datacenters` has room for `capacity` items.
+        unsafe { SnapshotTarget { snapshot, datacenters, capacity, count }.give(kept) }
+    })
 }
 
-fn failure(error: NodeError) -> Failure {
-    Failure::new(of_node_error(&error), error.to_string())
+/// Goes on watching a job that another gate watched, or this one before a restart, from a
+/// snapshot that was kept for `kept_ns`. A decision that had been made stands, and is told
+/// again. `SHOAL_NONE` when the job is watched here already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shoal_node_gate_job_resumed(
+    node: Option<&shoal_node>,
+    snapshot: Option<&shoal_gate_job_snapshot>,
+    datacenters: *const shoal_datacenter_snapshot,
+    datacenter_count: usize,
+    kept_ns: u64,
+) -> shoal_status {
+    ask(node, |node| {
+        // SAFETY: `datacenters` has `datacenter_count` items.
+        let snapshot = unsafe { read_snapshot(snapshot, datacenters, datacenter_count, kept_ns)? };
+        changed(node.gate_job_resumed(snapshot))
+    })
+}
+
+/// Gives up a job whose datacenters report to another gate now: call it when all their managers
+/// know of the other one. `SHOAL_NONE` when it was not watched here.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_gate_job_released(
+    node: Option<&shoal_node>,
+    job: Option<&shoal_job_id>,
+) -> shoal_status {
+    ask(node, |node| changed(node.gate_job_released(required(job, "job")?.into())))
+}
+
+/// How many jobs this node leads or watches.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_job_count(
+    node: Option<&shoal_node>,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let target = required(count, "count")?;
+        Ok(give(target, Some(node.job_count().map_err(failure)?)))
+    })
+}
+
+fn changed(result: Result<bool, NodeError>) -> Outcome {
+    result.map(found).map_err(failure)
 }

@@ -523,7 +523,7 @@ fn route_failure(error: RouteError) -> Failure {
 }
 
 /// The decision without its lists; `None` when no datacenter may take the job.
-fn summary(decision: &Decision) -> Option<shoal_decision> {
+pub(crate) fn summary(decision: &Decision) -> Option<shoal_decision> {
     let selected = decision.selected()?;
     let bucket = decision.bucket()?;
     let number = |datacenter: DatacenterId| datacenter.index() as u32;

@@ -3,6 +3,7 @@
 //! here.
 
 use shoal_core::coordinate::Refusal;
+use shoal_core::federation::NameLeaderError;
 use shoal_core::io::{NodeError, StartError};
 use shoal_core::jobs::{ExtensionDenial, JobError};
 use shoal_core::routing::RouteError;
@@ -39,6 +40,11 @@ pub const SHOAL_STOPPED: shoal_status = -11;
 pub const SHOAL_LEAVING: shoal_status = -12;
 /// The node has another role than this is for.
 pub const SHOAL_WRONG_ROLE: shoal_status = -13;
+
+/// The managers elect their leader, so it cannot be named.
+pub const SHOAL_LEADER_ELECTED: shoal_status = -14;
+/// The term of a named leader is over, belongs to another, or is too high.
+pub const SHOAL_STALE_TERM: shoal_status = -15;
 
 /// No address and port in a form that Shoal reads.
 pub const SHOAL_INVALID_ADDRESS: shoal_status = -20;
@@ -116,6 +122,17 @@ pub const SHOAL_EXTENSION_FOR_SUSPECT: shoal_status = -78;
 /// Too many members are accused in jobs; forget jobs that are over.
 pub const SHOAL_TOO_MANY_SUSPICIONS: shoal_status = -79;
 
+/// The bytes are no sealed datagram of this format and version.
+pub const SHOAL_DATAGRAM_FOREIGN: shoal_status = -90;
+/// The datagram is sealed with a secret that is not among those given.
+pub const SHOAL_DATAGRAM_UNKNOWN_KEY: shoal_status = -91;
+/// The seal of the datagram is broken: it was changed on its way, or made without the secret.
+pub const SHOAL_DATAGRAM_FORGED: shoal_status = -92;
+/// The datagram was opened before, or is too old to tell.
+pub const SHOAL_DATAGRAM_REPLAYED: shoal_status = -93;
+/// The datagram was sealed by this very sender.
+pub const SHOAL_DATAGRAM_OWN: shoal_status = -94;
+
 /// What each code means, in one phrase.
 const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_OK, c"done"),
@@ -130,6 +147,8 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_STOPPED, c"the node has stopped"),
     (SHOAL_LEAVING, c"the node is leaving"),
     (SHOAL_WRONG_ROLE, c"the node has another role than this is for"),
+    (SHOAL_LEADER_ELECTED, c"the managers elect their leader"),
+    (SHOAL_STALE_TERM, c"the term is over, taken or too high"),
     (SHOAL_INVALID_ADDRESS, c"no address and port"),
     (SHOAL_INVALID_SEED, c"nobody can be reached at the address of a seed"),
     (SHOAL_TOO_MANY_SEEDS, c"too many seeds"),
@@ -164,6 +183,11 @@ const TEXTS: &[(shoal_status, &CStr)] = &[
     (SHOAL_EXTENSION_WITHOUT_PROGRESS, c"no progress since the last extension"),
     (SHOAL_EXTENSION_FOR_SUSPECT, c"the worker is suspected to have failed"),
     (SHOAL_TOO_MANY_SUSPICIONS, c"too many members are accused in jobs"),
+    (SHOAL_DATAGRAM_FOREIGN, c"no sealed datagram of this format and version"),
+    (SHOAL_DATAGRAM_UNKNOWN_KEY, c"the datagram is sealed with another secret"),
+    (SHOAL_DATAGRAM_FORGED, c"the seal of the datagram is broken"),
+    (SHOAL_DATAGRAM_REPLAYED, c"the datagram was opened before"),
+    (SHOAL_DATAGRAM_OWN, c"the datagram was sealed by this very sender"),
 ];
 
 /// One static phrase about a code; "unknown status" for a number that is none.
@@ -196,6 +220,9 @@ pub(crate) fn of_command_error(error: &CommandError) -> shoal_status {
         CommandError::JobSuspicionsFull => SHOAL_TOO_MANY_SUSPICIONS,
         CommandError::Role { .. } => SHOAL_WRONG_ROLE,
         CommandError::Job(error) => of_job_error(error),
+        CommandError::NameLeader(NameLeaderError::Elected) => SHOAL_LEADER_ELECTED,
+        CommandError::NameLeader(NameLeaderError::StaleTerm { .. }) => SHOAL_STALE_TERM,
+        CommandError::Route(error) => of_route_error(*error),
         CommandError::KeyRing(error) => of_config_error(error),
         _ => SHOAL_UNKNOWN,
     }

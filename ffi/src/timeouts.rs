@@ -19,7 +19,7 @@ use crate::status::{
 use crate::timeouts_config::shoal_timeouts_config;
 use shoal_core::jobs::messages::MESSAGE_SIZE_MAX;
 use shoal_core::jobs::{
-    FenceToken, JobError, JobEvent, JobMessage, JobTracker, LeaderChange, Outgoing,
+    FenceToken, JobError, JobEvent, JobMessage, JobStats, JobTracker, LeaderChange, Outgoing,
 };
 use shoal_core::{Duration, Instant};
 use std::ffi::c_char;
@@ -144,6 +144,21 @@ pub extern "C" fn shoal_timeouts_worker_extension(
     })
 }
 
+/// Lets the extensions of a worker begin anew, because it came back after a failure. What it was
+/// granted stays. `SHOAL_NONE` when it had none.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_timeouts_worker_recovered(
+    timeouts: Option<&mut shoal_timeouts>,
+    now_ns: u64,
+    job: Option<&shoal_job_id>,
+    worker: Option<&shoal_worker_id>,
+) -> shoal_status {
+    act(timeouts, |tracker| {
+        let (job, worker) = (required(job, "job")?.into(), required(worker, "worker")?.into());
+        Ok(found(tracker.worker_recovered(Instant::from_nanos(now_ns), job, worker)))
+    })
+}
+
 /// Forgets the extensions of a worker that failed or left the job. What it was granted stays.
 /// `SHOAL_NONE` when it had none.
 #[unsafe(no_mangle)]
@@ -212,11 +227,12 @@ pub extern "C" fn shoal_timeouts_job_lost(
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_timeouts_gate_changed(
     timeouts: Option<&mut shoal_timeouts>,
-    old: Option<&shoal_address>,
-    new: Option<&shoal_address>,
+    old_gate: Option<&shoal_address>,
+    new_gate: Option<&shoal_address>,
 ) -> shoal_status {
     act(timeouts, |tracker| {
-        let (old, new) = (required(old, "old")?.read()?, required(new, "new")?.read()?);
+        let old = required(old_gate, "old_gate")?.read()?;
+        let new = required(new_gate, "new_gate")?.read()?;
         changed(tracker.gate_changed(old, new))
     })
 }
@@ -319,9 +335,18 @@ pub unsafe extern "C" fn shoal_timeouts_stats(
     count: Option<&mut MaybeUninit<usize>>,
 ) -> shoal_status {
     let Some(shoal_timeouts { health, tracker }) = timeouts else { return SHOAL_NULL_POINTER };
-    let counted = tracker.stats();
+    let all = job_counters(tracker.len(), tracker.stats());
+    // SAFETY: `stats` has room for `capacity` items.
+    health.guard(|| unsafe { write_list(all, stats, capacity, count) })
+}
+
+/// The counters of a manager's jobs in the form of the header.
+pub(crate) fn job_counters(
+    jobs: usize,
+    counted: &JobStats,
+) -> impl Iterator<Item = shoal_counter> + use<> {
     let all = [
-        ("jobs", tracker.len() as u64),
+        ("jobs", jobs as u64),
         ("started", counted.started),
         ("resumed", counted.resumed),
         ("finished", counted.finished),
@@ -340,9 +365,7 @@ pub unsafe extern "C" fn shoal_timeouts_stats(
         ("replies_dropped", counted.replies_dropped),
         ("misdirected", counted.misdirected),
     ];
-    let all = all.into_iter().map(|(name, value)| shoal_counter::new(name, value));
-    // SAFETY: `stats` has room for `capacity` items.
-    health.guard(|| unsafe { write_list(all, stats, capacity, count) })
+    all.into_iter().map(|(name, value)| shoal_counter::new(name, value))
 }
 
 /// Does the work of a function that changes a tracker.

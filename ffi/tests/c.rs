@@ -4,10 +4,23 @@
 
 mod toolchain;
 
-use toolchain::{Build, Library, available, manifest_path, run, run_command};
+use toolchain::{Build, Library, available, run, run_valgrind};
 
-const PROGRAMS: [&str; 9] =
-    ["smoke", "null", "null_jobs", "engines", "nodes", "coordinates", "routes", "jobs", "threads"];
+const PROGRAMS: [&str; 13] = [
+    "smoke",
+    "null",
+    "null_jobs",
+    "engines",
+    "nodes",
+    "coordinates",
+    "routes",
+    "jobs",
+    "leaders",
+    "threads",
+    "envelopes",
+    "metrics",
+    "handover",
+];
 const SANITIZERS: &str = "-fsanitize=address,undefined";
 
 /// The sources of a program. One of them includes the header a second time, which shows that it
@@ -55,33 +68,33 @@ fn programs_pass_under_valgrind() {
         return;
     }
     for program in PROGRAMS {
-        let path = build(program, "valgrind", Library::Shared, &[]);
-        // "Possibly lost" are blocks that only a pointer into their middle keeps, which is how
-        // the standard library holds the handle of the main thread.
-        let leaks = "--errors-for-leak-kinds=definite,indirect";
-        let shown = "--show-leak-kinds=definite,indirect";
-        let known = format!("--suppressions={}", manifest_path("tests/valgrind.supp").display());
-        let mut command = std::process::Command::new("valgrind");
-        command.args(["-q", "--error-exitcode=9", "--leak-check=full", leaks, shown, &known]);
-        run_command(command.arg(path).env("SHOAL_TEST_POLL", "1"));
+        run_valgrind(&build(program, "valgrind", Library::Shared, &[]), &[]);
     }
 }
 
 #[test]
-fn the_header_compiles_as_every_c_and_c_plus_plus() {
+fn header_and_examples_compile_as_every_c_and_c_plus_plus() {
     let dialects = [
         (["gcc", "clang"], "-xc", ["-std=c99", "-std=c11", "-std=c17"].as_slice()),
         (["g++", "clang++"], "-xc++", ["-std=c++11", "-std=c++14", "-std=c++17"].as_slice()),
     ];
+    let examples = ["members", "engine_loop", "coordinates", "route", "jobs", "envelope"];
     for (compilers, language, standards) in dialects {
         for compiler in compilers.into_iter().filter(|compiler| available(compiler)) {
             for standard in standards {
-                let flags = [language, standard, "-Wconversion", "-Wshadow"];
-                let name = format!("header-{compiler}{standard}.o");
-                let sources = ["tests/c/header.c"];
-                let library = Library::None;
-                Build { compiler, name: &name, sources: &sources, flags: &flags, library }.finish();
+                let strict = [language, standard, "-Wconversion", "-Wshadow"];
+                compile(compiler, "tests/c/header.c", &strict);
+                for example in examples {
+                    let flags = [language, standard, "-D_GNU_SOURCE"];
+                    compile(compiler, &format!("../examples/c/{example}.c"), &flags);
+                }
             }
         }
     }
+}
+
+fn compile(compiler: &str, source: &str, flags: &[&str]) {
+    let flags: Vec<&str> = flags.iter().copied().chain(["-fsyntax-only"]).collect();
+    let (name, sources, library) = ("syntax.o", &[source], Library::None);
+    Build { compiler, name, sources, flags: &flags, library }.finish();
 }

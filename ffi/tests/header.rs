@@ -11,19 +11,22 @@ use std::path::Path;
 
 /// The files in the order of the header, with the first words of the functions that need a
 /// heading.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 21] = [
     ("version", "shoal_abi_version"),
     ("status", "shoal_status_text"),
     ("call", ""),
     ("address", "shoal_address_"),
     ("member", "shoal_role_name"),
     ("jobs", "shoal_job_id_from_name"),
+    ("gate_snapshot", ""),
     ("timeouts_config", "shoal_timeouts_config_"),
     ("config", "shoal_config_"),
+    ("metrics", "shoal_metrics_media_type"),
     ("engine", "shoal_engine_new"),
     ("engine_jobs", "shoal_engine_job_"),
     ("node", "shoal_node_start"),
     ("node_jobs", "shoal_node_job_"),
+    ("envelope", "shoal_envelope_new"),
     ("coordinate", "shoal_coordinate_new"),
     ("router_config", "shoal_router_config_"),
     ("candidate", "shoal_candidate_init"),

@@ -6,42 +6,14 @@ mod toolchain;
 
 use shoal_core::io::{Node, NodeOptions};
 use shoal_core::{Address, Config, Duration, Event, MemberState, Secret};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
-use toolchain::{available, library_path, manifest_path, run_command, scratch_path};
+use toolchain::{
+    available, build_examples, install, library_path, manifest_path, run_command, scratch_path,
+};
 
 const SECRET: &str = "a secret for the examples";
-
-/// Installs below a directory of its own and says where the libraries are.
-fn install(name: &str) -> PathBuf {
-    let prefix = scratch_path(name);
-    let _ = std::fs::remove_dir_all(&prefix);
-    let mut command = Command::new("make");
-    command.args(["--no-print-directory", "-f", "ffi/Makefile.inc", "install-c", "CARGO=false"]);
-    command.arg(format!("PREFIX={}", prefix.display()));
-    command.arg(format!("FFI_LIBRARIES={}", library_path().display()));
-    run_command(command.current_dir(manifest_path("..")));
-    prefix.join("lib")
-}
-
-/// Builds the examples in a directory of their own, as somebody who copied it away.
-fn build_examples(name: &str, libraries: &Path, linkage: &str) -> PathBuf {
-    let directory = scratch_path(name);
-    std::fs::create_dir_all(&directory).unwrap();
-    for entry in std::fs::read_dir(manifest_path("../examples/c")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "c") || path.ends_with("Makefile")
-        {
-            std::fs::copy(&path, directory.join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    let mut command = Command::new("make");
-    command.args(["--no-print-directory", "--always-make", linkage]);
-    command.env("PKG_CONFIG_PATH", libraries.join("pkgconfig")).current_dir(&directory);
-    run_command(&mut command);
-    directory
-}
 
 fn start_node() -> Node {
     let secret = Secret::new(SECRET).unwrap();
@@ -102,11 +74,23 @@ fn installed_examples_run_with_the_shared_library() {
     let table =
         run_command(Command::new(directory.join("coordinates")).env("LD_LIBRARY_PATH", &libraries));
     assert_eq!(table.matches("predicted").count(), 2, "{table}");
+    let jobs = run_command(Command::new(directory.join("jobs")).env("LD_LIBRARY_PATH", &libraries));
+    for line in ["second: took over", "gate: timed out because of", "second: timed out because of"]
+    {
+        assert_eq!(jobs.matches(line).count(), 1, "{line:?} once in\n{jobs}");
+    }
     let story =
         run_command(Command::new(directory.join("route")).env("LD_LIBRARY_PATH", &libraries));
     for reason in ["initial_selection", "exclusion_forced", "cooldown_penalty"] {
         assert!(story.contains(reason), "{reason} is not in\n{story}");
     }
+    let opened =
+        run_command(Command::new(directory.join("envelope")).env("LD_LIBRARY_PATH", &libraries));
+    for line in ["bob: the gate moves at noon", "bob again: the datagram was opened before"] {
+        assert!(opened.lines().any(|told| told == line), "{line:?} is not in\n{opened}");
+    }
+    assert!(opened.contains("mallory: the datagram is sealed with another secret"), "{opened}");
+    assert!(opened.contains("bob, changed: the seal of the datagram is broken"), "{opened}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use shoal_core::jobs::{ExtensionConfig, JobsConfig, TimeoutRule};
 use shoal_core::routing::{
     BootstrapConfig, FilterConfig, HysteresisConfig, ObservedConfig, RouterConfig, ScoringConfig,
 };
-use shoal_core::{Address, Config, ConfigError, Secret};
+use shoal_core::{Address, Config, ConfigError, Secret, WireFormat};
 
 use crate::errors::Failure;
 use crate::names::Name;
@@ -50,6 +50,8 @@ setting_group!(
     Config,
     nobody(),
     [
+        wire_format,
+        source_request_rate,
         probe_interval_ms,
         probe_timeout_min_ms,
         probe_timeout_unknown_ms,
@@ -248,12 +250,19 @@ impl<T: Setting, const N: usize> Setting for [T; N] {
     }
 }
 
-impl Setting for TimeoutRule {
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<TimeoutRule> {
-        value.extract::<Name<TimeoutRule>>().map(|rule| rule.0)
-    }
+/// Settings that are one of a few words.
+macro_rules! named_settings {
+    ($($type:ty),*) => {
+        $(impl Setting for $type {
+            fn read(value: &Bound<'_, PyAny>) -> PyResult<$type> {
+                value.extract::<Name<$type>>().map(|name| name.0)
+            }
 
-    fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        self.name().into_bound_py_any(py)
-    }
+            fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+                self.name().into_bound_py_any(py)
+            }
+        })*
+    };
 }
+
+named_settings!(TimeoutRule, WireFormat);

@@ -251,6 +251,28 @@ impl Engine {
         Ok(changed.map_err(Failure::from)?)
     }
 
+    /// Lets all jobs that report to one gate report to another, because the first one failed or
+    /// gave them away. Returns whether any job reported to the first.
+    fn gate_changed(
+        &self,
+        py: Python<'_>,
+        now_ns: Whole,
+        old: AddressText,
+        new: AddressText,
+    ) -> PyResult<bool> {
+        let now = Instant::from_nanos(now_ns.0);
+        let changed = self.drained(py)?.engine.gate_changed(now, old.0, new.0);
+        Ok(changed.map_err(Failure::from)?)
+    }
+
+    /// Gives up a job on this gate whose datacenters report to another gate now, when all their
+    /// managers know of that. Returns whether it was watched here.
+    fn gate_job_released(&self, py: Python<'_>, now_ns: Whole, job: JobArgument) -> PyResult<bool> {
+        let now = Instant::from_nanos(now_ns.0);
+        let released = self.drained(py)?.engine.gate_job_released(now, job.0);
+        Ok(released.map_err(Failure::from)?)
+    }
+
     /// What a new leader of this job would need to go on; `None` when it is not led here.
     fn job_snapshot(
         &self,

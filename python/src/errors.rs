@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Start { message: String, errno: Option<i32> },
     /// A running engine refused a command.
     Command(String),
+    /// Bytes are no datagram of the Python node, or not one for these secrets.
+    Datagram(String),
     /// The call does not fit the state of the object.
     Lifecycle(&'static str),
     /// The node is closed, or its thread has ended.
@@ -94,6 +96,7 @@ impl From<Failure> for PyErr {
             }
             Failure::Start { message, errno: None } => exception(py, "StartError", (message,)),
             Failure::Command(message) => exception(py, "CommandError", (message,)),
+            Failure::Datagram(message) => exception(py, "DatagramError", (message,)),
             Failure::Lifecycle(message) => exception(py, "LifecycleError", (message,)),
             Failure::Closed(message) => exception(py, "ClosedError", (message,)),
             Failure::Forked => {

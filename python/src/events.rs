@@ -169,6 +169,7 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
             JobMemberDead { job, address, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
         Event::Job(event) => job_event_object(py, event),
+        Event::Federation(event) => crate::leaders::federation_event_object(py, event),
         Event::Refuted { incarnation, at, .. } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }

@@ -2,19 +2,23 @@
 //!
 //! This crate converts and nothing else. It knows no event loop and keeps no Python object alive:
 //! the asyncio side, the exceptions, the enums and the settings class are Python code in
-//! `pysrc/shoal`, which imports from here and adds what is Python's own. Every class is frozen and
-//! guards its state itself, so that the module needs no global interpreter lock.
+//! `pysrc/shoal`, which imports from here and adds what is Python's own. Every class of `shoal` is
+//! frozen and guards its state itself, so that the module needs no global interpreter lock; those
+//! of `shoal.hyperscale` ([`hyperscale`]) refuse a second thread instead.
 
 mod clock;
 mod config;
 mod convert;
 mod coordinates;
+mod datagram;
 mod engine;
 mod errors;
 mod events;
 mod fork;
+mod hyperscale;
 mod ids;
 mod jobs;
+mod leaders;
 mod names;
 mod node;
 mod routing;
@@ -29,6 +33,8 @@ mod _native {
     #[pymodule_export]
     use crate::coordinates::{CoordinateSnapshot, CoordinateTracker};
     #[pymodule_export]
+    use crate::datagram::{Datagram, Envelope};
+    #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::events::{
@@ -37,6 +43,14 @@ mod _native {
     };
     #[pymodule_export]
     use crate::fork::after_fork_in_child;
+    #[pymodule_export]
+    use crate::hyperscale::candidates::{HyperscaleCandidate, HyperscaleRanking};
+    #[pymodule_export]
+    use crate::hyperscale::coordinates::{
+        HyperscaleEngine, HyperscaleTracker, NetworkCoordinate, hyperscale_estimate_seconds,
+    };
+    #[pymodule_export]
+    use crate::hyperscale::gossip::GossipQueue;
     #[pymodule_export]
     use crate::ids::{JobId, WorkerId, WorkflowId};
     #[pymodule_export]
@@ -47,6 +61,10 @@ mod _native {
     };
     #[pymodule_export]
     use crate::jobs::{GateJobTimeouts, JobTimeouts, WorkflowStateMachine};
+    #[pymodule_export]
+    use crate::leaders::{
+        DatacenterView, LeaderElected, LeaderLost, Leadership, ReachabilityChanged, SteppedDown,
+    };
     #[pymodule_export]
     use crate::names::enum_names;
     #[pymodule_export]

@@ -12,7 +12,7 @@ use shoal_core::coordinate::Refusal;
 use shoal_core::engine::JobStanding;
 use shoal_core::jobs::{JobOutcome, TimeoutReason, TimeoutRule, WorkflowState};
 use shoal_core::routing::{Bucket, CircuitState, DatacenterHealth, Exclusion, Reason};
-use shoal_core::{MemberState, Role};
+use shoal_core::{MemberState, Role, WireFormat};
 
 use crate::errors::Failure;
 
@@ -68,6 +68,7 @@ named! {
     TimeoutReason, "TimeoutReason", "timeout reason", TimeoutReason::ALL, TimeoutReason::name;
     TimeoutRule, "TimeoutRule", "timeout rule", [TimeoutRule::Any, TimeoutRule::Majority],
         TimeoutRule::name;
+    WireFormat, "WireFormat", "wire format", WireFormat::ALL, WireFormat::name;
     JobOutcome, "JobOutcome", "job outcome", JobOutcome::ALL, JobOutcome::name;
     DenialReason, "DenialReason", "denial reason", DenialReason::ALL, DenialReason::name;
     JobStanding, "JobStanding", "job standing",

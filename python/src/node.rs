@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use shoal_core::federation::DatacenterLoad;
 use shoal_core::io::{BackendChoice, NodeOptions};
 use shoal_core::jobs::{FenceToken, JobOutcome, LeaderChange};
-use shoal_core::{Address, Role, io};
+use shoal_core::{Address, DatacenterName, Role, io};
 
 use crate::config::engine_config;
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds, Secrets, Whole};
@@ -25,7 +26,9 @@ use crate::ids::{JobArgument, WorkerArgument};
 use crate::jobs::values::{
     JobSnapshot, WorkflowCounts, datacenter_targets, extension_object, extension_request, job_start,
 };
+use crate::leaders::{DatacenterView, Leadership};
 use crate::names::Name;
+use crate::routing::values::RoutingDecision;
 use crate::stats::stats_dict;
 use crate::values::{Coordinate, Member, Rtt};
 
@@ -371,6 +374,82 @@ impl Node {
         Ok(py.detach(|| node.broadcast(payload.0)).map_err(Failure::from)?)
     }
 
+    fn leader(&self, py: Python<'_>) -> PyResult<Leadership> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.leader()).map_err(Failure::from)?.into())
+    }
+
+    fn name_leader(&self, py: Python<'_>, leader: Option<AddressText>, term: u64) -> PyResult<()> {
+        let node = self.running()?;
+        let leader = leader.map(|leader| leader.0);
+        Ok(py.detach(|| node.name_leader(leader, term)).map_err(Failure::from)?)
+    }
+
+    fn set_load(
+        &self,
+        py: Python<'_>,
+        workers: (u32, u32),
+        cores: (u32, u32),
+        queue_depth: u32,
+        active_job_count: u32,
+    ) -> PyResult<()> {
+        let node = self.running()?;
+        let load = DatacenterLoad {
+            worker_count: workers.0,
+            healthy_worker_count: workers.1,
+            total_cores: cores.0,
+            available_cores: cores.1,
+            queue_depth,
+            active_job_count,
+        };
+        Ok(py.detach(|| node.set_load(load)).map_err(Failure::from)?)
+    }
+
+    fn datacenters(&self, py: Python<'_>) -> PyResult<Vec<DatacenterView>> {
+        let node = self.running()?;
+        let views = py.detach(|| node.datacenters()).map_err(Failure::from)?;
+        Ok(views.iter().map(DatacenterView::from).collect())
+    }
+
+    fn route(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        preferred: Vec<DatacenterText>,
+    ) -> PyResult<RoutingDecision> {
+        let node = self.running()?;
+        let preferred: Vec<DatacenterName> = preferred.into_iter().map(|name| name.0).collect();
+        let route = py.detach(|| node.route(job.0, &preferred)).map_err(Failure::from)?;
+        Ok(RoutingDecision::of_route(route))
+    }
+
+    fn job_sent(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        datacenter: DatacenterText,
+        manager: Option<AddressText>,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        let manager = manager.map(|manager| manager.0);
+        Ok(py.detach(|| node.job_sent(job.0, datacenter.0, manager)).map_err(Failure::from)?)
+    }
+
+    fn job_failed(
+        &self,
+        py: Python<'_>,
+        job: JobArgument,
+        datacenter: DatacenterText,
+    ) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.job_failed(job.0, datacenter.0)).map_err(Failure::from)?)
+    }
+
+    fn forget_route(&self, py: Python<'_>, job: JobArgument) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.forget_route(job.0)).map_err(Failure::from)?)
+    }
+
     #[pyo3(signature = (job, timeout_seconds, gate, datacenter_count, fence))]
     fn job_started(
         &self,
@@ -432,6 +511,16 @@ impl Node {
         let node = self.running()?;
         let given_up = py.detach(|| node.leader_changed(job.0, LeaderChange::Lost));
         Ok(given_up.map_err(Failure::from)?)
+    }
+
+    fn gate_changed(&self, py: Python<'_>, old: AddressText, new: AddressText) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.gate_changed(old.0, new.0)).map_err(Failure::from)?)
+    }
+
+    fn gate_job_released(&self, py: Python<'_>, job: JobArgument) -> PyResult<bool> {
+        let node = self.running()?;
+        Ok(py.detach(|| node.gate_job_released(job.0)).map_err(Failure::from)?)
     }
 
     fn job_snapshot(&self, py: Python<'_>, job: JobArgument) -> PyResult<Option<JobSnapshot>> {

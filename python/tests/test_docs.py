@@ -1,4 +1,4 @@
-"""Every snippet of the guide runs."""
+"""Every snippet of the guides runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-GUIDE = Path(__file__).parents[2] / "docs" / "python.md"
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = DOCS / "python.md"
 
 
-def snippets() -> list[tuple[int, str]]:
-    """The Python blocks of the guide with the lines they start at."""
+def snippets(guide: Path = GUIDE) -> list[tuple[int, str]]:
+    """The Python blocks of a guide with the lines they start at."""
     found: list[tuple[int, str]] = []
     block: list[str] | None = None
-    for number, line in enumerate(GUIDE.read_text().splitlines(), 1):
+    for number, line in enumerate(guide.read_text().splitlines(), 1):
         if line == "```python":
             block = []
         elif line == "```" and block is not None:
@@ -64,3 +65,18 @@ async def test_the_prompt() -> None:
         result: Any = eval(code, names)
         if inspect.iscoroutine(result):
             await result
+
+
+def test_hyperscale_on_shoal() -> None:
+    blocks = snippets(DOCS / "hyperscale.md")
+    assert len(blocks) == 3
+    program = "\n".join(source for _, source in blocks)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hyperscale is not there" in done.stdout

@@ -55,3 +55,16 @@ def test_members_ends(arguments: list[str], status: int, message: str) -> None:
     done = run("members.py", *arguments)
     assert done.returncode == status
     assert message in done.stderr
+
+
+def test_jobs_ends_a_job_whose_manager_died() -> None:
+    done = run("jobs.py")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["first: granted 1.00 s more", "first: stopped"]
+    assert any(line.endswith("is dead") for line in lines)
+    assert "second: took over" in lines
+    ends = [
+        line for line in lines if "timed out because of datacenters_timed_out, after 6." in line
+    ]
+    assert sorted(line.split(":")[0] for line in ends) == ["gate", "second"]

@@ -321,11 +321,21 @@ def test_engines_keep_jobs_too() -> None:
     assert isinstance(manager.worker_extension(SECOND, "job", "w", 0.5), shoal.ExtensionGrant)
     snapshot = manager.job_snapshot(SECOND, "job")
     assert snapshot is not None
+    assert shoal.JobSnapshot.from_bytes(snapshot.to_bytes()) == snapshot
+    with pytest.raises(shoal.ConfigError, match="no snapshot"):
+        shoal.JobSnapshot.from_bytes(bytes(105))
     assert manager.job_given_up(SECOND, "job")
     assert manager.job_taken_over(SECOND, snapshot)
+    assert manager.job_started(SECOND, "watched", 5.0, gate=GATE)
+    assert manager.poll_transmit(SECOND) is not None
+    assert manager.poll_transmit(SECOND) is None
+    assert manager.gate_changed(SECOND, GATE, "10.0.0.9:1")
+    assert not manager.gate_changed(SECOND, GATE, "10.0.0.9:1")
     assert manager.job_finished(2 * SECOND, "job", "failed")
     gate = shoal.Engine(GATE, seed=2, role="gate", **options)
     assert gate.gate_job_started(0, "job", 5.0, {"east": MANAGER})
+    assert gate.gate_job_released(0, "job")
+    assert not gate.gate_job_released(0, "job")
     with pytest.raises(shoal.CommandError, match="only a manager"):
         gate.job_started(0, "job", 5.0)
     assert gate.job_standing("job", MANAGER) is shoal.JobStanding.DEAD

@@ -46,6 +46,18 @@ VALUES: list[tuple[Any, str | None]] = [
         "Broadcast(source='10.0.0.1:7', payload=b'x', at_ns=5)",
     ),
     (shoal.Stalled(0.5, 5), "Stalled(lasted_seconds=0.5, at_ns=5)"),
+    (
+        shoal.LeaderElected("east", "10.0.0.1:7", 2, 5),
+        "LeaderElected(datacenter='east', leader='10.0.0.1:7', term=2, at_ns=5)",
+    ),
+    (shoal.LeaderLost("east", "10.0.0.1:7", 2, 5), None),
+    (shoal.SteppedDown(2, "lease_lost", 5), "SteppedDown(term=2, reason='lease_lost', at_ns=5)"),
+    (shoal.ReachabilityChanged("east", "suspected", "reachable", 5), None),
+    (shoal.Leadership(None, 0, False), "Leadership(leader=None, term=0, is_own=False)"),
+    (
+        shoal.DatacenterView("east", "reachable", "busy", None, 0, 3, 2, 0, 8, 1, RTT),
+        None,
+    ),
     (shoal.Overflow(5), "Overflow(lost=5)"),
     (shoal.OtherEvent("new"), "OtherEvent(text='new')"),
     (shoal.JobMemberDead(JOB, "10.0.0.1:7", 5), None),

@@ -295,6 +295,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// A host gave its node a command, which may tell others of a new incarnation at once.
+    pub fn note_command(&mut self, simulation: &Simulation) {
+        for (node, truth) in self.truths.iter_mut().enumerate() {
+            let engine = simulation.engine(node as u32);
+            let own = engine.and_then(|engine| engine.member_at(0, Instant::ZERO));
+            truth.told =
+                own.map_or(truth.told, |own| truth.told.max((own.generation, own.incarnation)));
+        }
+    }
+
     fn note_active_count(&mut self, node: u32, count: u32) {
         let before = std::mem::replace(&mut self.active_counts[node as usize], count);
         if count < before {

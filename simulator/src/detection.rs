@@ -20,6 +20,12 @@ const SEED_COUNT: u32 = 3;
 const START_SPREAD: Duration = Duration::from_secs(1);
 /// A crash leaves at least this much time for its detection.
 const DETECTION_ROOM: Duration = Duration::from_secs(20);
+/// Nodes up to which everybody knows everybody: about a kilobyte for each pair.
+pub const MESH_NODES_MAX: u32 = 2_048;
+/// Members that a node of a larger cluster knows, itself included,
+const VIEW_CAPACITY: u32 = 512;
+/// and of how many it keeps the keys.
+const VIEW_SESSIONS: u32 = 128;
 /// How often it is asked whether the cluster has formed.
 const FORMATION_STEP: Duration = Duration::from_millis(50);
 
@@ -58,12 +64,17 @@ impl SimulationOptions {
     }
 }
 
-/// The configuration of a node in a simulated cluster of so many.
+/// The configuration of a node in a simulated cluster of so many. In one beyond [`MESH_NODES_MAX`]
+/// nobody knows everybody: each node keeps its table and its sessions small, so that memory grows with
+/// the nodes and not with their square.
 pub fn default_config(nodes: u32) -> Config {
     let secret = Secret::new([7; 32]).expect("32 bytes are a secret");
     let mut config = Config::new(address_of(0), secret);
     config.generation = Generation(1);
-    config.member_capacity = config.member_capacity.max(nodes + 1);
+    if nodes > MESH_NODES_MAX {
+        config.member_capacity = VIEW_CAPACITY;
+        config.session_capacity = VIEW_SESSIONS;
+    }
     config
 }
 
@@ -116,6 +127,8 @@ impl SimulationOptions {
 struct Crash {
     victim: u32,
     at: Instant,
+    /// Who knew it as active.
+    witnesses: Vec<u32>,
     noticed: Vec<Option<Instant>>,
 }
 
@@ -185,23 +198,24 @@ impl Run {
 
     fn crash(&mut self, victim: u32) {
         self.simulation.crash(victim);
-        let noticed = vec![None; self.simulation.host_count() as usize];
-        self.crashes.push(Crash { victim, at: self.simulation.now(), noticed });
+        let nodes = 0..self.simulation.host_count();
+        let witnesses = nodes.clone().filter(|&node| self.believes_in(node, victim)).collect();
+        let noticed = vec![None; nodes.len()];
+        self.crashes.push(Crash { victim, at: self.simulation.now(), witnesses, noticed });
+    }
+
+    /// Whether a running node holds another for active.
+    fn believes_in(&self, observer: u32, subject: u32) -> bool {
+        let now = self.simulation.local_time(observer);
+        let engine = self.simulation.engine(observer);
+        let member = engine.and_then(|engine| engine.member(address_of(subject), now));
+        member.is_some_and(|member| member.state.is_active())
     }
 
     /// Crashed nodes that some running node does not hold for dead.
     fn undetected(&self) -> u64 {
-        let running = || {
-            let nodes = 0..self.simulation.host_count();
-            nodes.filter_map(|node| Some((node, self.simulation.engine(node)?)))
-        };
-        let is_missed = |crash: &&Crash| {
-            running().any(|(node, engine)| {
-                let member =
-                    engine.member(address_of(crash.victim), self.simulation.local_time(node));
-                member.is_some_and(|member| member.state.is_active())
-            })
-        };
+        let nodes = 0..self.simulation.host_count();
+        let is_missed = |crash: &&Crash| nodes.clone().any(|n| self.believes_in(n, crash.victim));
         self.crashes.iter().filter(is_missed).count() as u64
     }
 
@@ -210,11 +224,11 @@ impl Run {
         let mut all = Vec::new();
         for crash in &self.crashes {
             first.extend(crash.noticed.iter().flatten().min().map(|&at| at - crash.at));
-            let running =
-                (0..self.simulation.host_count()).filter(|&node| self.simulation.is_up(node));
+            let running = crash.witnesses.iter().filter(|&&node| self.simulation.is_up(node));
             let last = running
-                .map(|node| crash.noticed[node as usize])
+                .map(|&node| crash.noticed[node as usize])
                 .try_fold(Instant::ZERO, |last, noticed| noticed.map(|at| last.max(at)));
+            let last = last.filter(|_| !crash.witnesses.is_empty());
             all.extend(last.map(|at| at - crash.at));
         }
         (first, all)

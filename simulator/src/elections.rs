@@ -76,7 +76,10 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { seed, reason } = self;
-        write!(formatter, "{reason}\nreplay with: shoal simulate --elections --seed {seed}")
+        write!(
+            formatter,
+            "{reason}\nreplay with: shoal simulate --experiment elections --seed {seed}"
+        )
     }
 }
 

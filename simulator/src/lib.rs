@@ -18,6 +18,7 @@ pub mod network;
 mod queue;
 pub mod relay;
 pub mod report;
+pub mod routing;
 pub mod simulation;
 pub mod swarm;
 

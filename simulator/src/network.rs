@@ -39,6 +39,15 @@ pub enum Delay {
         /// The median of an additional part with a long tail, as a share of the delay; 0 for none.
         jitter: f64,
     },
+    /// The same table; every datagram takes a random share more or less.
+    UnsteadyPairs {
+        /// One-way delays, row by row of senders. Node `n` takes row and column `n % count`.
+        table: Arc<[Duration]>,
+        /// Nodes in the table.
+        count: u32,
+        /// The largest share, 0 to 1.
+        share: f64,
+    },
 }
 
 /// The base-2 logarithm of a standard deviation of the jitter of [`Delay::Pairs`].
@@ -50,8 +59,12 @@ impl Delay {
             Delay::Constant(delay) => delay,
             Delay::Uniform { min, max } => min + (max - min).mul_f64(random.unit()),
             Delay::LongTail { min, median, spread } => min + long_tail(median, spread, random),
+            Delay::UnsteadyPairs { ref table, count, share } => {
+                let delay = pair_delay(table, count, from, to);
+                delay.mul_f64(1.0 + share * (2.0 * random.unit() - 1.0))
+            }
             Delay::Pairs { ref table, count, jitter } => {
-                let delay = table[((from % count) * count + to % count) as usize];
+                let delay = pair_delay(table, count, from, to);
                 match jitter {
                     0.0 => delay,
                     _ => delay + long_tail(delay.mul_f64(jitter), JITTER_SPREAD, random),
@@ -59,6 +72,10 @@ impl Delay {
             }
         }
     }
+}
+
+fn pair_delay(table: &[Duration], count: u32, from: u32, to: u32) -> Duration {
+    table[((from % count) * count + to % count) as usize]
 }
 
 /// `median x 2^(spread x normal)`, with the sum of four uniform numbers as the normal one and a

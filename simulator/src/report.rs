@@ -41,10 +41,20 @@ pub struct RoutingReport {
     pub oracle_median_rtt_ms: f64,
     /// Share of decisions that changed the datacenter of a job, 0 to 1.
     pub switch_rate: f64,
-    /// Coefficient of variation of the load of datacenters.
+    /// Coefficient of variation of a datacenter's load over time, under steady arrivals.
     pub load_cv: f64,
     /// 99th percentile of the time from a datacenter's failure to routing around it, in ms.
     pub failover_ms_p99: f64,
+    /// Gates that routed.
+    pub gates: u32,
+    /// Datacenters that they could choose from.
+    pub datacenters: u32,
+    /// Decisions made. In none did an eligible datacenter of a better bucket go without: a run in which
+    /// one does has no report.
+    pub decisions: u64,
+    /// Share of the decisions under steady arrivals that ranked by capacity because distances were not
+    /// known yet.
+    pub bootstrap_rate: f64,
 }
 
 /// The result of one simulation.

@@ -356,7 +356,9 @@ impl<'a> Swarm<'a> {
         while let Some(at) = self.faults.next_at().filter(|&at| at < end) {
             self.run_until(at.max(self.simulation.now()))?;
             self.tell(|swarm| swarm.faults.next_text());
-            if let Some(Order::Restart(node, memory)) = self.faults.act(&mut self.simulation) {
+            let order = self.faults.act(&mut self.simulation);
+            self.ledger.note_command(&self.simulation);
+            if let Some(Order::Restart(node, memory)) = order {
                 self.restart(node, memory)?;
             }
             self.audit()?;

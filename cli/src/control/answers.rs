@@ -1,12 +1,15 @@
-//! What the agent answers to each request. Reads the node's mirror; only `leave` and `reload` change
-//! anything.
+//! What the agent answers to each request. Reads the node's mirror; only `leave` and `reload`
+//! change anything.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use shoal_core::coordinate::quality;
-use shoal_core::{Address, Counter, Rtt};
+use shoal_core::routing::{DatacenterId, Ranked};
+use shoal_core::{Address, Counter, DatacenterName, JobId, Rtt};
 
-use super::protocol::{self, MemberRow, Place, Request, RttRow, Status};
+use super::protocol::{
+    self, CandidateRow, ExcludedRow, MemberRow, Place, Request, RouteRow, RttRow, Status,
+};
 use crate::host::Host;
 
 /// The line that answers this line.
@@ -22,6 +25,7 @@ pub fn answer(host: &Host, line: &[u8]) -> String {
             told(members.iter().map(MemberRow::from).collect::<Vec<_>>())
         }
         Request::Rtt { to, from } => protocol::line(rtt(host, &to, from.as_deref())),
+        Request::Route { job, prefer } => protocol::line(route(host, &job, &prefer)),
         Request::Coordinates => {
             told(host.node.members().iter().filter_map(Place::of).collect::<Vec<_>>())
         }
@@ -87,4 +91,70 @@ fn rtt(host: &Host, to: &str, from: Option<&str>) -> Result<RttRow, String> {
     })?;
     let from = near.map_or(own, |near| near.address).to_string();
     Ok(RttRow { from, to: far.address.to_string(), ms, upper_ms, quality })
+}
+
+/// Has the gate decide as it would for a program. A job that it has not heard of before is forgotten again,
+/// so that a look leaves nothing behind.
+fn route(host: &Host, job: &str, prefer: &[String]) -> Result<RouteRow, String> {
+    let job = job_of(job);
+    let preferred = prefer.iter().map(|name| name.parse::<DatacenterName>());
+    let preferred: Vec<DatacenterName> =
+        preferred.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let route = host.node.route(job, &preferred).map_err(|error| error.to_string())?;
+    let decision = route.decision();
+    let name = |id: DatacenterId| route.name(id).to_string();
+    if decision.previous().is_none() {
+        host.node.forget_route(job).map_err(|error| error.to_string())?;
+    }
+    let candidate = |ranked: &Ranked| CandidateRow {
+        datacenter: name(ranked.datacenter),
+        bucket: ranked.bucket.name().to_owned(),
+        score: ranked.score.value(),
+        latency_ms: ranked.score.latency_ms,
+        load_factor: ranked.score.load_factor,
+        quality_penalty: ranked.score.quality_penalty,
+        preferred: ranked.is_preferred,
+        cooling: ranked.is_cooling,
+    };
+    Ok(RouteRow {
+        job: job.to_string(),
+        datacenter: route.datacenter().map(ToString::to_string),
+        manager: route.manager().map(|manager| manager.to_string()),
+        reason: decision.reason().name().to_owned(),
+        bucket: decision.bucket().map(|bucket| bucket.name().to_owned()),
+        previous: decision.previous().map(name),
+        bootstrap: decision.is_bootstrap(),
+        fallbacks: decision.chain().skip(1).map(|ranked| name(ranked.datacenter)).collect(),
+        candidates: decision.ranked().iter().map(candidate).collect(),
+        excluded: decision
+            .excluded()
+            .iter()
+            .map(|excluded| ExcludedRow {
+                datacenter: name(excluded.datacenter),
+                reason: excluded.reason.name().to_owned(),
+            })
+            .collect(),
+    })
+}
+
+/// A job by its 128 bits in hexadecimal digits, as everything prints it, or by its name.
+fn job_of(text: &str) -> JobId {
+    let is_number = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match u128::from_str_radix(text, 16) {
+        Ok(number) if is_number => JobId::from(number),
+        _ => JobId::from_name(text.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_found_by_what_is_printed_of_it() {
+        let job = job_of("nightly");
+        assert_eq!(job, JobId::from_name(b"nightly"));
+        assert_eq!(job_of(&job.to_string()), job);
+        assert_ne!(job_of("+0000000000000000000000000000001"), JobId::from(1));
+    }
 }

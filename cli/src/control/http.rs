@@ -1,7 +1,7 @@
 //! Metrics over HTTP, for Prometheus and for health checks.
 //!
-//! `GET /metrics` gives the OpenMetrics text, `GET /health` says `ok` while the node's thread lives.
-//! Anything else is refused. Served by `hyper` inside the control plane's runtime.
+//! `GET /metrics` gives the OpenMetrics text, `GET /health` says `ok` while the node's thread
+//! lives. Anything else is refused. Served by `hyper` inside the control plane's runtime.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,10 +1,10 @@
 //! The agent's control plane: a thread of its own beside the node's, that answers clients on a Unix
 //! socket, serves metrics over HTTP and writes snapshots.
 //!
-//! It runs only when one of the three is asked for. It reads the node's mirror and sends it commands, as
-//! any host does, so nothing that a client does can hold a probe back. Everything is bounded: clients,
-//! the size of their questions, and the time they may take; what exceeds a bound loses its
-//! connection.
+//! It runs only when one of the three is asked for. It reads the node's mirror and sends it
+//! commands, as any host does, so nothing that a client does can hold a probe back. Everything is
+//! bounded: clients, the size of their questions, and the time they may take; what exceeds a bound
+//! loses its connection.
 
 mod answers;
 pub mod client;
@@ -106,7 +106,6 @@ impl Bound {
             return Ok(None);
         }
         let Bound { options, control, metrics } = self;
-        let (socket, listener) = control.unzip();
         let (stop, stopped) = watch::channel(false);
         let (report, ended) = sync_channel::<()>(1);
         let builder = std::thread::Builder::new().name("shoal-control".to_owned());
@@ -115,11 +114,11 @@ impl Bound {
             let _report = report;
             let wanted = host.node.backend();
             stream::run(wanted, |backend| {
-                serve(Server { host, backend, stopped, options }, listener, metrics)
+                serve(Server { host, backend, stopped, options }, control, metrics)
             });
         });
         spawned.map_err(|error| Failure::failed(format_args!("no control thread: {error}")))?;
-        Ok(Some(Plane { stop, ended, _socket: socket }))
+        Ok(Some(Plane { stop, ended }))
     }
 }
 
@@ -128,7 +127,6 @@ impl Bound {
 pub struct Plane {
     stop: watch::Sender<bool>,
     ended: Receiver<()>,
-    _socket: Option<ControlSocket>,
 }
 
 impl Drop for Plane {
@@ -163,6 +161,13 @@ impl Clients {
             Client(Rc::clone(&self.0))
         })
     }
+
+    /// Waits until all have gone.
+    async fn wait_for_none(&self) {
+        while self.0.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 impl Drop for Client {
@@ -171,12 +176,19 @@ impl Drop for Client {
     }
 }
 
-async fn serve(server: Server, control: Option<UnixListener>, metrics: Option<TcpListener>) {
+async fn serve(
+    server: Server,
+    control: Option<(ControlSocket, UnixListener)>,
+    metrics: Option<TcpListener>,
+) {
     tracing::debug!(backend = %server.backend, "the control plane is up");
     let mut stopped = server.stopped.clone();
-    if let Some(listener) = control {
-        spawn_local(log_end(accept_clients(server.clone(), listener)));
-    }
+    let clients = Clients::default();
+    let (end, ended) = watch::channel(false);
+    let accepting = control.map(|(socket, listener)| {
+        let accept = accept_clients(server.clone(), listener, clients.clone(), ended);
+        (socket, spawn_local(log_end(accept)))
+    });
     if let Some(listener) = metrics {
         spawn_local(log_end(http::serve(server.clone(), listener)));
     }
@@ -189,6 +201,13 @@ async fn serve(server: Server, control: Option<UnixListener>, metrics: Option<Tc
     if let Some(keeping) = keeping {
         let _ = keeping.await;
     }
+    if let Some((socket, task)) = accepting {
+        task.abort();
+        drop(socket);
+    }
+    // Only now, so that whoever waits for the end finds snapshot and path as they will stay.
+    end.send_replace(true);
+    let _ = timeout(STOP_TIMEOUT / 2, clients.wait_for_none()).await;
 }
 
 async fn log_end(task: impl Future<Output = io::Result<()>>) {
@@ -198,9 +217,13 @@ async fn log_end(task: impl Future<Output = io::Result<()>>) {
 }
 
 /// Accepts clients for ever.
-async fn accept_clients(server: Server, listener: UnixListener) -> io::Result<()> {
+async fn accept_clients(
+    server: Server,
+    listener: UnixListener,
+    clients: Clients,
+    ended: watch::Receiver<bool>,
+) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let clients = Clients::default();
     let own = rustix::process::geteuid().as_raw();
     loop {
         let stream = match listener.accept().await {
@@ -218,7 +241,7 @@ async fn accept_clients(server: Server, listener: UnixListener) -> io::Result<()
             _ if !is_allowed => "only the agent's own user may ask".to_owned(),
             None => format!("{CLIENT_COUNT_MAX} clients are served already, try again later"),
             Some(place) => {
-                spawn_local(serve_client(server.clone(), stream, place));
+                spawn_local(serve_client(server.clone(), stream, ended.clone(), place));
                 continue;
             }
         };
@@ -229,12 +252,16 @@ async fn accept_clients(server: Server, listener: UnixListener) -> io::Result<()
     }
 }
 
-/// Answers one client until it goes, is silent for too long, or the plane stops.
-async fn serve_client(server: Server, mut stream: Stream, _place: Client) {
-    let mut stopped = server.stopped.clone();
+/// Answers one client until it goes, is silent for too long, or the plane ends.
+async fn serve_client(
+    server: Server,
+    mut stream: Stream,
+    mut ended: watch::Receiver<bool>,
+    _place: Client,
+) {
     tokio::select! {
         () = converse(&server, &mut stream) => {}
-        _ = stopped.wait_for(|stopped| *stopped) => {}
+        _ = ended.wait_for(|ended| *ended) => {}
     }
     stream.shutdown();
 }

@@ -1,8 +1,10 @@
-//! What is said over the control socket: one JSON object per line, a question and its answer in turn.
+//! What is said over the control socket: one JSON object per line, a question and its answer in
+//! turn.
 //!
-//! A question is `{"version":1,"request":"members"}` with the request's own fields beside it; an answer is
-//! `{"version":1,"result":...}` or `{"version":1,"error":"..."}`. A field that is added later is no new
-//! version; a field that goes or changes its meaning is. docs/operations.md lists every request.
+//! A question is `{"version":1,"request":"members"}` with the request's own fields beside it; an
+//! answer is `{"version":1,"result":...}` or `{"version":1,"error":"..."}`. A field that is added
+//! later is no new version; a field that goes or changes its meaning is. docs/operations.md lists
+//! every request.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,12 +33,20 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
     },
+    /// Where a gate would send a job: [`RouteRow`].
+    Route {
+        /// The job: 32 hexadecimal digits, or else a name.
+        job: String,
+        /// Datacenters that the job prefers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        prefer: Vec<String>,
+    },
     /// The places of all members: a list of [`Place`].
     Coordinates,
     /// OpenMetrics text, as one string.
     Metrics,
-    /// What happened lately: a list of events, as `shoal agent --format json` prints them, each with its
-    /// `number`. Only those with a greater number than this.
+    /// What happened lately: a list of events, as `shoal agent --format json` prints them, each
+    /// with its `number`. Only those with a greater number than this.
     Events {
         /// The last number that the asker has seen; 0 for all that are kept.
         #[serde(default)]
@@ -189,6 +199,61 @@ pub struct RttRow {
     pub quality: f64,
 }
 
+/// A routing decision and what it is made of.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct RouteRow {
+    /// The job, as 32 hexadecimal digits.
+    pub job: String,
+    /// Where to send it, if anywhere.
+    pub datacenter: Option<String>,
+    /// The manager there.
+    pub manager: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The worst health the job has to accept.
+    pub bucket: Option<String>,
+    /// Where it went before.
+    pub previous: Option<String>,
+    /// Whether capacity decided, because round trips are not known yet.
+    pub bootstrap: bool,
+    /// Where to turn when the first fails, in order.
+    pub fallbacks: Vec<String>,
+    /// Every datacenter that may take it.
+    pub candidates: Vec<CandidateRow>,
+    /// Every datacenter that may not.
+    pub excluded: Vec<ExcludedRow>,
+}
+
+/// A datacenter that may take a job.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct CandidateRow {
+    /// Its name.
+    pub datacenter: String,
+    /// Its health.
+    pub bucket: String,
+    /// The less the better.
+    pub score: f64,
+    /// The round trip that was scored, in milliseconds.
+    pub latency_ms: f64,
+    /// By how much its load made it worse.
+    pub load_factor: f64,
+    /// By how much an uncertain round trip made it worse.
+    pub quality_penalty: f64,
+    /// Whether the job prefers it.
+    pub preferred: bool,
+    /// Whether it failed the job lately.
+    pub cooling: bool,
+}
+
+/// A datacenter that may not take a job.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct ExcludedRow {
+    /// Its name.
+    pub datacenter: String,
+    /// Why not.
+    pub reason: String,
+}
+
 /// Where a member is in the latency space.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Place {
@@ -224,6 +289,16 @@ impl Place {
             adjustment_ms: adjustment * 1e3,
             error,
         })
+    }
+
+    /// The coordinate, in seconds again.
+    pub fn coordinate(&self) -> Coordinate {
+        Coordinate {
+            vector: self.vector_ms.map(|ms| ms / 1e3),
+            height: self.height_ms / 1e3,
+            adjustment: self.adjustment_ms / 1e3,
+            error: self.error,
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The control socket as a file: who may reach it, and what becomes of one that was left behind.
 //!
-//! Whoever can connect can make the node leave, so the file is the owner's alone (mode 0600), and that
-//! before anybody can connect: it is bound, closed to others, and only then listens. A folder that other
-//! users may write to would let them put their own socket in its place, so it is refused, unless it is
-//! sticky as `/tmp` is. The kernel's word on who connects is checked on top of that.
+//! Whoever can connect can make the node leave, so the file is the owner's alone (mode 0600), and
+//! that before anybody can connect: it is bound, closed to others, and only then listens. A folder
+//! that other users may write to would let them put their own socket in its place, so it is
+//! refused, unless it is sticky as `/tmp` is. The kernel's word on who connects is checked on top
+//! of that.
 
 use std::fs;
 use std::io::{self, ErrorKind};

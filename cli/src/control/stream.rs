@@ -1,8 +1,8 @@
 //! The two ways in which the control plane does its I/O: `tokio-uring` where io_uring runs, `tokio`
 //! elsewhere.
 //!
-//! `tokio-uring` owns the buffer while an operation is under way, so buffers are handed over and come
-//! back; the other runtime follows the same shape. Sockets are accepted by readiness in both.
+//! `tokio-uring` owns the buffer while an operation is under way, so buffers are handed over and
+//! come back; the other runtime follows the same shape. Sockets are accepted by readiness in both.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -99,7 +99,8 @@ impl Stream {
     }
 }
 
-/// Puts a file in place in one step: after a crash at any moment there is the old one or the new one, whole.
+/// Puts a file in place in one step: after a crash at any moment there is the old one or the new
+/// one, whole.
 pub async fn replace_file(path: &Path, bytes: Vec<u8>, backend: Backend) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");

@@ -41,6 +41,9 @@ const PORTS: std::ops::Range<u16> = 7462..7512;
 /// minute shows everything.
 const HASTE: u64 = 5;
 
+/// Workers of jobs are granted half of this at first, so that a demo can wait for the end of it.
+const EXTENSION_BASE_MS: u64 = 2_000;
+
 /// The running cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -101,6 +104,7 @@ impl Cluster {
                 config.datacenter = name.parse().expect("a plain word is a name");
                 config.probe_interval_ms /= HASTE;
                 config.sync_interval_ms /= HASTE;
+                config.jobs.extension.base_ms = EXTENSION_BASE_MS;
                 let mut options = NodeOptions::new(bind, config);
                 options.seed = Some(seed.wrapping_add(index as u64));
                 let node = thread.start_node(options).map_err(Failure::failed)?;

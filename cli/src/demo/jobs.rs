@@ -1,157 +1,155 @@
-//! One job that nobody finishes, watched by its gate and by a manager in each of its datacenters
-//! (AD-34).
+//! One job that nobody finishes: its workers get more time at the last moment, and when that is over too its
+//! gate ends it everywhere (AD-34, AD-26).
 //!
-//! The trackers are those of the core. Their messages are carried here, each with the delay of its
-//! path.
+//! The program says when the job starts and that workers ask for more time. All else is the nodes' doing:
+//! managers report, the gate decides, and their messages take the time of their paths.
 
+use std::time::Duration;
+
+use shoal_core::MemberState;
+use shoal_core::io::Node;
 use shoal_core::jobs::{
-    DatacenterTarget, GateJobStart, GateJobTracker, JobEvent, JobId, JobMessage, JobStart,
-    JobTracker, JobsConfig,
+    DatacenterTarget, ExtensionRequest, JobEvent, JobId, JobStart, TimeoutReason, WorkerId,
 };
-use shoal_core::{Address, DatacenterName, Duration, Instant};
 
+use super::cluster::DATACENTERS;
+use super::record::{JobSite, JobTimeout};
+use super::stage::Stage;
 use crate::exit::Failure;
 
-/// A manager that got the job.
-#[derive(Debug)]
-pub struct Site {
-    /// Where it runs.
-    pub datacenter: DatacenterName,
-    /// Where it is reached.
-    pub address: Address,
-    /// How long a message takes from the gate to it, or back.
-    pub one_way: Duration,
-    /// When it ended the job.
-    pub ended_at: Option<Instant>,
-    tracker: JobTracker,
+/// What the job is given.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// When its workers ask for more.
+const EXTENDED_AFTER: Duration = Duration::from_millis(2_700);
+/// How long after its time it may take until it has ended everywhere.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Lets a job run out of its time and out of its extension.
+pub fn time_out(stage: &mut Stage, number: u64) -> Result<String, Failure> {
+    let (gate, job) = (stage.cluster.gate(0), JobId::from(u128::from(number)));
+    let managers: Vec<usize> = (0..DATACENTERS.len())
+        .map(|datacenter| stage.cluster.managers(datacenter)[0])
+        .filter(|&manager| stage.states[gate][manager] == Some(MemberState::Alive))
+        .collect();
+    let start_ms = start(stage, job, gate, &managers)?;
+    let places = managers.len();
+    stage.note(&format!("job {number} starts in {places} datacenters; nobody will finish it"));
+
+    stage.wait(EXTENDED_AFTER, |_| false)?;
+    let extended_ms = stage.now_ms() - start_ms;
+    let extension = extend(stage, job, &managers)?;
+    stage.note(&format!("its workers ask for more time and get {:.2} s", extension.as_secs_f64()));
+
+    let allowed = TIMEOUT + extension;
+    let is_over = |stage: &mut Stage| {
+        let ends = managers.iter().all(|&manager| ended(stage, manager, job).is_some());
+        ends && decided(stage, gate, job).is_some()
+    };
+    let patience = allowed.saturating_sub(EXTENDED_AFTER) + PATIENCE;
+    let is_over = stage.wait(patience, is_over)?;
+    let since_start = |at_ms: f64| at_ms - start_ms;
+    let Some((decided_ms, reason)) = decided(stage, gate, job).filter(|_| is_over) else {
+        return Err(Failure::failed(format_args!("job {number} was not ended by its timeout")));
+    };
+    let sites: Vec<JobSite> = managers
+        .iter()
+        .filter_map(|&manager| {
+            let ended_ms = since_start(ended(stage, manager, job)?);
+            Some(JobSite { manager, extended_ms, ended_ms })
+        })
+        .collect();
+    let decided_ms = since_start(decided_ms);
+    let allowed_ms = allowed.as_secs_f64() * 1e3;
+    if decided_ms < allowed_ms {
+        return Err(Failure::failed(format_args!(
+            "job {number} was given up after {decided_ms:.0} ms, {allowed_ms:.0} ms were granted"
+        )));
+    }
+    stage.note_at(&format!("its gate gives it up: {}", reason.name()), start_ms + decided_ms);
+    for site in &sites {
+        let name = &stage.cluster.records[site.manager].name;
+        let text = format!("{name} ends it");
+        stage.note_at(&text, start_ms + site.ended_ms);
+    }
+    let ended_ms = sites.iter().map(|site| site.ended_ms).fold(0.0, f64::max);
+    stage.outcome.timeout = JobTimeout {
+        job: number,
+        gate,
+        at_ms: start_ms,
+        limit_ms: TIMEOUT.as_secs_f64() * 1e3,
+        extension_ms: extension.as_secs_f64() * 1e3,
+        decided_ms,
+        ended_ms,
+        sites,
+    };
+    Ok(format!(
+        "job {number} had {:.0} s and got {:.0} s more; its gate gave it up after {:.2} s, the last \
+         manager after {:.2} s",
+        TIMEOUT.as_secs_f64(),
+        extension.as_secs_f64(),
+        decided_ms / 1e3,
+        ended_ms / 1e3
+    ))
 }
 
-/// The job and everyone who watches it.
-#[derive(Debug)]
-pub struct WatchedJob {
-    /// Its managers.
-    pub sites: Vec<Site>,
-    /// When its gate declared the global timeout.
-    pub decided_at: Option<Instant>,
-    gate: GateJobTracker,
-    gate_address: Address,
-    letters: Vec<Letter>,
+fn node(stage: &Stage, index: usize) -> Result<&Node, Failure> {
+    let name = &stage.cluster.records[index].name;
+    let node = stage.cluster.node(index);
+    node.ok_or_else(|| Failure::failed(format_args!("{name} does not run")))
 }
 
-/// A message on its way.
-#[derive(Debug)]
-struct Letter {
-    due: Instant,
-    site: usize,
-    /// To the manager, or from it to the gate.
-    to_site: bool,
-    message: JobMessage,
+/// Starts the job on its gate and its managers, and says when that was.
+fn start(stage: &Stage, job: JobId, gate: usize, managers: &[usize]) -> Result<f64, Failure> {
+    let target = |&manager: &usize| DatacenterTarget {
+        datacenter: DATACENTERS[stage.cluster.records[manager].datacenter]
+            .parse()
+            .expect("a plain word is a name"),
+        leader: Some(stage.cluster.address(manager)),
+    };
+    let targets = managers.iter().map(target).collect();
+    let start_ms = stage.now_ms();
+    node(stage, gate)?.gate_job_started(job, TIMEOUT, targets).map_err(Failure::failed)?;
+    let start = JobStart {
+        gate: Some(stage.cluster.address(gate)),
+        datacenter_count: managers.len() as u16,
+        ..JobStart::new(job, TIMEOUT)
+    };
+    for &manager in managers {
+        node(stage, manager)?.job_started(start).map_err(Failure::failed)?;
+    }
+    Ok(start_ms)
 }
 
-impl WatchedJob {
-    /// Sends a job from a gate to the managers at these places, each with the delay of its path.
-    pub fn start(
-        now: Instant,
-        job: JobId,
-        timeout: Duration,
-        gate_address: Address,
-        places: &[(DatacenterName, Address, Duration)],
-    ) -> Result<WatchedJob, Failure> {
-        let targets: Vec<DatacenterTarget> = places
-            .iter()
-            .map(|&(datacenter, address, _)| DatacenterTarget { datacenter, leader: Some(address) })
-            .collect();
-        let mut gate =
-            GateJobTracker::new(JobsConfig::default(), 1, now).map_err(Failure::failed)?;
-        let start = GateJobStart { job, timeout, datacenters: &targets };
-        gate.job_started(now, &start).map_err(Failure::failed)?;
-        let mut sites = Vec::with_capacity(places.len());
-        for &(datacenter, address, one_way) in places {
-            let arrival = now + one_way;
-            let mut tracker =
-                JobTracker::new(JobsConfig::default(), 2, arrival).map_err(Failure::failed)?;
-            let start = JobStart { gate: Some(gate_address), ..JobStart::new(job, timeout) };
-            tracker.job_started(arrival, &start).map_err(Failure::failed)?;
-            sites.push(Site { datacenter, address, one_way, ended_at: None, tracker });
-        }
-        Ok(WatchedJob { sites, decided_at: None, gate, gate_address, letters: Vec::new() })
+/// A worker in every datacenter asks for more time, and says how much they got.
+fn extend(stage: &Stage, job: JobId, managers: &[usize]) -> Result<Duration, Failure> {
+    let mut extension = Duration::MAX;
+    for &manager in managers {
+        let (worker, request) = (WorkerId::from_name(b"worker 1"), ExtensionRequest::new(0.9));
+        let answer = node(stage, manager)?.worker_extension(job, worker, request);
+        let grant = answer.map_err(Failure::failed)?.map_err(Failure::failed)?;
+        extension = extension.min(grant.duration);
     }
-
-    /// Whether the gate has decided and every manager has ended the job.
-    pub fn is_over(&self) -> bool {
-        self.decided_at.is_some() && self.sites.iter().all(|site| site.ended_at.is_some())
-    }
-
-    /// Delivers what is due and lets every tracker act.
-    pub fn advance(&mut self, now: Instant) {
-        self.deliver(now);
-        self.gate.handle_timeout(now);
-        while let Some(event) = self.gate.poll_event() {
-            if let JobEvent::GlobalTimeout { at, .. } = event {
-                self.decided_at = Some(at);
-            }
-        }
-        for (index, site) in self.sites.iter_mut().enumerate() {
-            // A manager's clock starts when the job reaches it.
-            site.tracker.handle_timeout(now);
-            while let Some(event) = site.tracker.poll_event() {
-                if let JobEvent::TimedOut { at, .. } = event {
-                    site.ended_at = Some(at);
-                }
-            }
-            while let Some(outgoing) = site.tracker.poll_message(now) {
-                let (due, message) = (now + site.one_way, outgoing.message);
-                self.letters.push(Letter { due, site: index, to_site: false, message });
-            }
-        }
-        while let Some(outgoing) = self.gate.poll_message(now) {
-            let Some(site) = self.sites.iter().position(|site| site.address == outgoing.target)
-            else {
-                continue;
-            };
-            let (due, message) = (now + self.sites[site].one_way, outgoing.message);
-            self.letters.push(Letter { due, site, to_site: true, message });
-        }
-    }
-
-    fn deliver(&mut self, now: Instant) {
-        let due = self.letters.extract_if(.., |letter| letter.due <= now);
-        for Letter { site, to_site, message, .. } in due {
-            let site = &mut self.sites[site];
-            if to_site {
-                site.tracker.handle_message(now, self.gate_address, &message);
-            } else {
-                self.gate.handle_message(now, site.address, &site.datacenter, &message);
-            }
-        }
-    }
+    Ok(extension)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// When this manager ended the job, in milliseconds since the demo began.
+fn ended(stage: &Stage, manager: usize, job: JobId) -> Option<f64> {
+    stage.told.iter().find_map(|told| match told.event {
+        JobEvent::TimedOut { job: ended, .. } if ended == job && told.observer == manager => {
+            Some(told.at_ms)
+        }
+        _ => None,
+    })
+}
 
-    #[test]
-    fn the_gate_ends_the_job_everywhere_and_not_early() {
-        let place = |name: &str, port: u16, ms: u64| {
-            let address = format!("10.0.0.1:{port}").parse().unwrap();
-            (name.parse().unwrap(), address, Duration::from_millis(ms))
-        };
-        let start = Instant::from_millis(1_000);
-        let timeout = Duration::from_secs(1);
-        let places = [place("near", 1, 1), place("far", 2, 90)];
-        let gate = "10.0.0.1:9".parse().unwrap();
-        let mut job = WatchedJob::start(start, JobId::from(1), timeout, gate, &places).unwrap();
-        let mut now = start;
-        while !job.is_over() {
-            assert!(now < start + 2 * timeout, "nobody ended it");
-            now += Duration::from_millis(1);
-            job.advance(now);
+/// When and why its gate declared the global timeout.
+fn decided(stage: &Stage, gate: usize, job: JobId) -> Option<(f64, TimeoutReason)> {
+    stage.told.iter().find_map(|told| match told.event {
+        JobEvent::GlobalTimeout { job: ended, reason, .. }
+            if ended == job && told.observer == gate =>
+        {
+            Some((told.at_ms, reason))
         }
-        let decided = job.decided_at.unwrap() - start;
-        assert!(decided >= timeout && decided <= timeout + Duration::from_millis(5), "{decided:?}");
-        for site in &job.sites {
-            assert!(site.ended_at.unwrap() - start >= timeout);
-        }
-    }
+        _ => None,
+    })
 }

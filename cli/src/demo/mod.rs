@@ -9,7 +9,7 @@
 mod cluster;
 mod jobs;
 mod phases;
-mod projection;
+pub mod projection;
 mod record;
 mod report;
 mod routing;

@@ -10,10 +10,9 @@ use shoal_core::jobs::JobId;
 use shoal_core::random::Random;
 
 use super::cluster::DATACENTERS;
-use super::jobs::WatchedJob;
+use super::jobs::time_out;
 use super::record::{
-    Coordinates, Departure, Detection, Formation, JobTimeout, Observation, Routing, RoutingBin,
-    quantile,
+    Coordinates, Departure, Detection, Formation, Observation, Routing, RoutingBin, quantile,
 };
 use super::routing::GateRouter;
 use super::stage::{Sight, Stage};
@@ -37,8 +36,6 @@ const FAILING: usize = 1;
 const FAIL_PATIENCE: Duration = Duration::from_secs(12);
 /// How long jobs are routed after everyone knows.
 const AFTERMATH: Duration = Duration::from_secs(2);
-/// The global timeout of the one job that runs into it.
-const JOB_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long goodbyes may take.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -49,7 +46,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Failure> {
     stage.phase("converge", converge)?;
     stage.phase("route", |stage| route(stage, &mut jobs))?;
     stage.phase("fail", |stage| fail(stage, &mut jobs))?;
-    stage.phase("time out", |stage| time_out(stage, &mut jobs))?;
+    stage.phase("time out", |stage| time_out(stage, jobs.next))?;
     stage.phase("leave", leave)
 }
 
@@ -364,44 +361,6 @@ fn detection(sights: &[Sight], victims: [usize; 2], at_ms: f64) -> Detection {
         observations,
         false_deaths: 0,
     }
-}
-
-/// One job is never finished, so its gate ends it everywhere, on time.
-fn time_out(stage: &mut Stage, jobs: &mut JobStream) -> Result<String, Failure> {
-    let job = jobs.next;
-    let gate = stage.cluster.gate(0);
-    let datacenters = (0..stage.outcome.datacenters.len()).filter(|index| *index != FAILING);
-    let places = datacenters.map(|datacenter| {
-        let [manager, _] = stage.cluster.managers(datacenter);
-        let name = DATACENTERS[datacenter].parse().expect("a plain word is a name");
-        let one_way = Duration::from_secs_f64(stage.cluster.round_trip_ms(gate, manager) / 2e3);
-        (name, stage.cluster.address(manager), one_way)
-    });
-    let places: Vec<_> = places.collect();
-    let start = stage.clock();
-    let gate_address = stage.cluster.address(gate);
-    let number = JobId::from(u128::from(job));
-    let mut watched = WatchedJob::start(start, number, JOB_TIMEOUT, gate_address, &places)?;
-    stage.note(&format!("job {job} started in {} datacenters and will never end", places.len()));
-    let over = stage.wait(2 * JOB_TIMEOUT, |stage| {
-        watched.advance(stage.clock());
-        watched.is_over()
-    })?;
-    let since = |at: shoal_core::Instant| (at - start).as_secs_f64() * 1e3;
-    let decided_ms = watched.decided_at.map_or(0.0, since);
-    let ended = watched.sites.iter().filter_map(|site| site.ended_at).map(since);
-    let ended_ms = ended.fold(0.0, f64::max);
-    let limit_ms = JOB_TIMEOUT.as_secs_f64() * 1e3;
-    if !over || decided_ms < limit_ms {
-        return Err(Failure::failed(format_args!("job {job} was not ended by its timeout")));
-    }
-    stage.outcome.timeout = JobTimeout { job, gate, limit_ms, decided_ms, ended_ms };
-    Ok(format!(
-        "job {job} had {:.0} s; its gate gave it up after {:.2} s, the last manager after {:.2} s",
-        limit_ms / 1e3,
-        decided_ms / 1e3,
-        ended_ms / 1e3
-    ))
 }
 
 /// Everyone says goodbye; one node leaves last and watches.

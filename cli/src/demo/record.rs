@@ -80,6 +80,17 @@ pub struct PhaseRecord {
     pub end_ms: f64,
     /// One sentence about what it found.
     pub summary: String,
+    /// What was notable on the way.
+    pub moments: Vec<Moment>,
+}
+
+/// Something notable.
+#[derive(Serialize, Clone, Debug)]
+pub struct Moment {
+    /// When.
+    pub at_ms: f64,
+    /// What.
+    pub text: String,
 }
 
 /// How the cluster formed.
@@ -202,18 +213,35 @@ pub struct Observation {
     pub dead_ms: f64,
 }
 
-/// The job that ran into its timeout.
+/// The job that ran into its timeout. Instants are milliseconds since its start, but for the start.
 #[derive(Serialize, Clone, Debug, Default)]
 pub struct JobTimeout {
     /// Its number.
     pub job: u64,
     /// The gate that watched it.
     pub gate: usize,
+    /// When it started, since the demo began.
+    pub at_ms: f64,
     /// What it was given.
     pub limit_ms: f64,
-    /// When its gate declared the global timeout, after its start.
+    /// What its workers were granted on top of that.
+    pub extension_ms: f64,
+    /// When its gate declared the global timeout.
     pub decided_ms: f64,
-    /// When the last manager ended it, after its start.
+    /// When the last manager ended it.
+    pub ended_ms: f64,
+    /// What became of it in each datacenter.
+    pub sites: Vec<JobSite>,
+}
+
+/// The job in one datacenter. Instants are milliseconds since its start.
+#[derive(Serialize, Clone, Debug)]
+pub struct JobSite {
+    /// Who led it.
+    pub manager: usize,
+    /// When workers there were granted more time.
+    pub extended_ms: f64,
+    /// When it ended.
     pub ended_ms: f64,
 }
 

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use shoal_core::coordinate::Coordinate;
+use shoal_core::jobs::JobEvent;
 use shoal_core::{Event, MemberEvent, MemberState};
 
 use super::cluster::Cluster;
-use super::record::{ErrorSample, Outcome, PairRecord, PhaseRecord, quantile};
+use super::record::{ErrorSample, Moment, Outcome, PairRecord, PhaseRecord, quantile};
 use super::view::View;
 use crate::exit::Failure;
 
@@ -35,6 +36,17 @@ pub struct Sight {
     pub at_ms: f64,
 }
 
+/// What one node said of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Who said it.
+    pub observer: usize,
+    /// What it said.
+    pub event: JobEvent,
+    /// When that happened.
+    pub at_ms: f64,
+}
+
 /// The demo under way.
 #[derive(Debug)]
 pub struct Stage {
@@ -44,12 +56,16 @@ pub struct Stage {
     pub outcome: Outcome,
     /// Everything that nodes saw of each other, in the order it was read.
     pub sights: Vec<Sight>,
+    /// Everything that nodes said of jobs.
+    pub told: Vec<Told>,
     /// What each node (first index) last saw of each other.
     pub states: Vec<Vec<Option<MemberState>>>,
     /// Which nodes have said goodbye.
     pub departed: Vec<bool>,
     /// Whether coordinates are sampled.
     pub sampling: bool,
+    /// What the present phase found notable.
+    moments: Vec<Moment>,
     view: View,
     started: Instant,
     /// The nodes' clock at the start, in nanoseconds.
@@ -72,6 +88,8 @@ impl Stage {
             cluster,
             outcome,
             sights: Vec::new(),
+            told: Vec::new(),
+            moments: Vec::new(),
             states: vec![vec![None; size]; size],
             departed: vec![false; size],
             sampling: false,
@@ -104,14 +122,20 @@ impl Stage {
         let summary = run(self)?;
         let end_ms = self.now_ms();
         self.view.end(&summary, end_ms);
-        self.outcome.phases.push(PhaseRecord { name, start_ms, end_ms, summary });
+        let moments = std::mem::take(&mut self.moments);
+        self.outcome.phases.push(PhaseRecord { name, start_ms, end_ms, summary, moments });
         Ok(())
     }
 
     /// Tells the viewer something that a phase noticed.
     pub fn note(&mut self, text: &str) {
-        let at_ms = self.now_ms();
+        self.note_at(text, self.now_ms());
+    }
+
+    /// Tells the viewer something that happened then.
+    pub fn note_at(&mut self, text: &str, at_ms: f64) {
         self.view.note(text, at_ms);
+        self.moments.push(Moment { at_ms, text: text.to_owned() });
     }
 
     /// Lets a little time pass.
@@ -154,10 +178,24 @@ impl Stage {
                 match event {
                     Event::Member(member) => self.see(observer, &member),
                     Event::Left { .. } => self.departed[observer] = true,
+                    Event::Job(event) => self.hear(observer, event),
                     _ => {}
                 }
             }
         }
+    }
+
+    fn hear(&mut self, observer: usize, event: JobEvent) {
+        let at_ms = match event {
+            JobEvent::TimedOut { at, .. } | JobEvent::GlobalTimeout { at, .. } => self.ms_of(at),
+            _ => self.now_ms(),
+        };
+        self.told.push(Told { observer, event, at_ms });
+    }
+
+    /// An instant of the nodes' clock.
+    fn ms_of(&self, at: shoal_core::Instant) -> f64 {
+        at.as_nanos().saturating_sub(self.origin_nanos) as f64 / 1e6
     }
 
     fn see(&mut self, observer: usize, member: &MemberEvent) {
@@ -165,7 +203,7 @@ impl Stage {
         if observer == subject {
             return;
         }
-        let at_ms = member.at.as_nanos().saturating_sub(self.origin_nanos) as f64 / 1e6;
+        let at_ms = self.ms_of(member.at);
         self.states[observer][subject] = Some(member.state);
         self.sights.push(Sight { observer, subject, state: member.state, at_ms });
     }

@@ -1,8 +1,8 @@
 //! `shoal top`: a live view of the cluster as a running agent sees it.
 //!
-//! It asks the agent once in a while, as any client does, and draws what it hears. [`State`] holds what is
-//! known and what the keys have chosen, [`draw`](draw::draw) puts it on the screen; neither does I/O,
-//! so both are tested without a terminal.
+//! It asks the agent once in a while, as any client does, and draws what it hears. [`State`] holds
+//! what is known and what the keys have chosen, [`draw`](draw::draw) puts it on the screen; neither
+//! does I/O, so both are tested without a terminal.
 
 mod draw;
 mod state;

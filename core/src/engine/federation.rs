@@ -174,12 +174,28 @@ impl Engine {
         if leadership.is_own { fence.max(FenceToken(leadership.term)) } else { fence }
     }
 
+    /// The fence with which this manager goes on with a job that another one led: its own term where it was
+    /// elected, and beyond the latest term it knows of where the host made it the leader.
+    pub(super) fn fence_at_takeover(&self, fence: FenceToken) -> FenceToken {
+        let leadership = self.federation.leadership(self.now);
+        let term = FenceToken(leadership.term);
+        match leadership.term {
+            0 => fence,
+            _ if leadership.is_own => fence.max(term),
+            _ => fence.max(term.next()),
+        }
+    }
+
     /// Writes a datagram of federation messages: as many to one node as fit.
     pub(super) fn transmit_federation(
         &mut self,
         now: Instant,
         buffer: &mut [u8],
     ) -> Option<Transmit> {
+        while self.federation.next_target().is_some_and(|target| !self.speaks_native(target)) {
+            self.federation.poll_message(now).expect("it has a target");
+            self.effects.count(Counter::Untranslatable);
+        }
         let target = self.federation.next_target()?;
         let header = self.membership.header(&Outgoing::new(Kind::Federation, target));
         let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
@@ -252,7 +268,7 @@ mod tests {
     use crate::config::Config;
     use crate::federation::{LeadershipMode, Reachability};
     use crate::id::JobId;
-    use crate::jobs::JobStart;
+    use crate::jobs::{JobSnapshot, JobStart, LeaderChange};
     use crate::testing::{Cluster, address, config};
     use crate::time::Duration;
 
@@ -382,6 +398,11 @@ mod tests {
         let late = JobStart { fence: FenceToken(0), ..JobStart::new(JobId::from(3), 100 * SECOND) };
         assert!(cluster.engine(0).job_started(now, &late).unwrap());
         assert_eq!(fence(&cluster, 3), FenceToken(term));
+        let snapshot = cluster.engines[&0].job_snapshot(now, JobId::from(1)).unwrap();
+        let snapshot = JobSnapshot { job: JobId::from(4), fence: FenceToken(1), ..snapshot };
+        let change = LeaderChange::Gained { snapshot, term: FenceToken(0) };
+        assert!(cluster.engine(0).leader_changed(now, JobId::from(4), &change).unwrap());
+        assert_eq!(fence(&cluster, 4), FenceToken(term), "taken over in its own term");
     }
 
     #[test]

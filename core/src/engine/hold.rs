@@ -75,3 +75,75 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{DATAGRAM_SIZE_MAX, Mechanisms};
+    use crate::node::{MemberState, Role};
+    use crate::stats::Counter;
+    use crate::testing::{Cluster, address, config};
+    use crate::{Config, Duration};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn cluster(mechanisms: Mechanisms) -> Cluster {
+        let mut cluster = Cluster::new();
+        for number in 0..5 {
+            let role = Role::Manager;
+            cluster.start(number, Config { role, mechanisms, ..config(number) });
+        }
+        cluster.run_until(3 * SECOND, Cluster::is_full_mesh);
+        cluster
+    }
+
+    /// Holds a node for a while without bringing it a datagram, and counts what it wants to send.
+    fn hold(cluster: &mut Cluster, number: u16, seconds: u64) -> (usize, u64) {
+        let mut engine = cluster.engines.remove(&number).unwrap();
+        let mut now = cluster.now;
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        let before = engine.stats().value(Counter::ProbesSent);
+        let mut count = 0;
+        engine.hold(now);
+        for _ in 0..seconds * 100 {
+            now += Duration::from_millis(10);
+            engine.handle_timeout(now);
+            count += std::iter::from_fn(|| engine.poll_transmit(now, &mut buffer)).count();
+        }
+        let probes = engine.stats().value(Counter::ProbesSent) - before;
+        assert_eq!(engine.member(address(1), now).unwrap().state, MemberState::Alive);
+        engine.release(now);
+        engine.handle_timeout(now);
+        while engine.poll_transmit(now, &mut buffer).is_some() {}
+        cluster.engines.insert(number, engine);
+        (count, probes)
+    }
+
+    #[test]
+    fn a_held_node_wants_to_say_each_thing_once() {
+        let mut cluster = cluster(Mechanisms::NONE);
+        let (count, probes) = hold(&mut cluster, 0, 60);
+        // A probe, the second try and three questions to helpers, a round of gossip, a request for a table.
+        assert!((2..20).contains(&count), "{count} datagrams");
+        assert_eq!(probes, 1);
+    }
+
+    #[test]
+    fn a_probe_that_could_not_leave_is_given_up_after_the_release_only() {
+        let mut cluster = cluster(Mechanisms::NONE);
+        hold(&mut cluster, 0, 5);
+        let suspects = |cluster: &Cluster| {
+            (1..5).filter(|&n| cluster.state(0, n) == Some(MemberState::Suspect)).count()
+        };
+        assert_eq!(suspects(&cluster), 1);
+    }
+
+    #[test]
+    fn a_node_that_was_held_doubts_itself_and_not_others() {
+        let mut cluster = cluster(Mechanisms::ALL);
+        hold(&mut cluster, 0, 5);
+        let engine = &cluster.engines[&0];
+        assert!(engine.health_score() > 0);
+        assert_eq!(engine.stats().value(Counter::Stalls), 1);
+        assert!((1..5).all(|n| cluster.state(0, n) == Some(MemberState::Alive)));
+    }
+}

@@ -16,6 +16,7 @@ use crate::jobs::{
     LeaderChange, WorkflowCounts,
 };
 use crate::node::{Address, Role};
+use crate::stats::Counter;
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX};
 use crate::wire::native::{Kind, MessageWriter};
@@ -110,7 +111,8 @@ impl Engine {
         self.with_manager(now, |manager, now| Ok(manager.worker_removed(now, job, worker)))
     }
 
-    /// Takes over the lead of a job on this manager, or gives it up. Returns whether anything changed.
+    /// Takes over the lead of a job on this manager, or gives it up. Returns whether anything changed. The
+    /// job's fence becomes higher than those of all leaders that this manager knows of.
     ///
     /// # Errors
     /// [`CommandError::Role`] when this node is no manager, [`CommandError::Job`] when the job cannot be
@@ -121,7 +123,13 @@ impl Engine {
         job: JobId,
         change: &LeaderChange,
     ) -> Result<bool, CommandError> {
-        self.with_manager(now, |manager, now| manager.leader_changed(now, job, change))
+        let change = match *change {
+            LeaderChange::Gained { snapshot, term } => {
+                LeaderChange::Gained { snapshot, term: self.fence_at_takeover(term) }
+            }
+            LeaderChange::Lost => LeaderChange::Lost,
+        };
+        self.with_manager(now, |manager, now| manager.leader_changed(now, job, &change))
     }
 
     /// Lets all jobs that report to one gate report to another from now on, because the first one failed or
@@ -264,7 +272,12 @@ impl Engine {
 
     /// Writes a datagram of job messages: as many to one node as fit.
     pub(super) fn transmit_jobs(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
-        let first = self.held_job_message.take()?;
+        let mut first = self.held_job_message.take()?;
+        while !self.speaks_native(first.target) {
+            // It is repeated until acknowledged, or given up.
+            self.effects.count(Counter::Untranslatable);
+            first = self.jobs.poll_message(self.now)?;
+        }
         let header = self.membership.header(&Outgoing::new(Kind::Jobs, first.target));
         let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
         let datacenter = self.membership.table.datacenter(0);

@@ -29,6 +29,42 @@ use crate::routing::{
 use crate::stats::{Counter, Stats};
 use crate::time::{Duration, Instant};
 
+/// A decision with the names of its datacenters and the manager to send the job to, for hosts outside the
+/// engine's thread.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    decision: Decision,
+    names: Vec<DatacenterName>,
+    manager: Option<Address>,
+}
+
+impl Route {
+    /// The decision.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The name of a datacenter that the decision speaks of.
+    pub fn name(&self, datacenter: DatacenterId) -> &DatacenterName {
+        &self.names[datacenter.index()]
+    }
+
+    /// The datacenter to send the job to, `None` when no datacenter may take it.
+    pub fn datacenter(&self) -> Option<&DatacenterName> {
+        self.decision.selected().map(|selected| self.name(selected))
+    }
+
+    /// The decision, the names of datacenters by their numbers, and the manager.
+    pub fn into_parts(self) -> (Decision, Vec<DatacenterName>, Option<Address>) {
+        (self.decision, self.names, self.manager)
+    }
+
+    /// The manager there to send the job to.
+    pub fn manager(&self) -> Option<Address> {
+        self.manager
+    }
+}
+
 /// How old the picture that jobs are routed over may be: distances move a little with every probe.
 const PICTURE_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -167,6 +203,32 @@ impl Engine {
         count(decision, &mut self.effects.stats);
         self.effects.stats.set(Counter::JobRoutesForgotten, forgotten);
         Ok(())
+    }
+
+    /// The same for hosts that have only names, with the manager to send the job to. Preferred names that
+    /// this gate has not heard of count for nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::route`].
+    pub fn route_by_name(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        preferred: &[DatacenterName],
+    ) -> Result<Route, CommandError> {
+        let ids: Vec<DatacenterId> =
+            preferred.iter().filter_map(|name| self.datacenter_id(name)).collect();
+        let mut route = Route::default();
+        self.route(now, job, &ids, &mut route.decision)?;
+        if let Some(selected) = route.decision.selected() {
+            let mut choice = ManagerChoice::default();
+            self.choose_manager(now, job, selected, &mut choice)?;
+            route.manager = choice.selected().map(|manager| manager.address);
+        }
+        let names = self.datacenter_names();
+        let ids = (0..names.len()).filter_map(DatacenterId::from_index);
+        route.names = ids.filter_map(|id| names.name(id)).copied().collect();
+        Ok(route)
     }
 
     /// Routes many jobs over one picture and shows each decision to `visit`. Of a burst that should spread by

@@ -23,6 +23,7 @@ mod node;
 mod poll;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
+mod routes;
 mod socket;
 #[cfg(target_os = "linux")]
 mod uring;

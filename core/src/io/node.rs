@@ -603,7 +603,7 @@ impl Node {
     pub fn stop(self) {}
 
     /// Runs a command on the node's thread and waits for the engine's answer.
-    fn command<T: Send + 'static>(
+    pub(super) fn command<T: Send + 'static>(
         &self,
         command: impl FnOnce(&mut Engine, Instant) -> Result<T, CommandError> + Send + 'static,
     ) -> Result<T, NodeError> {

@@ -15,6 +15,7 @@ use crate::engine::{Engine, Member};
 use crate::membership::table::OWN_SLOT;
 use crate::metrics::{self, Census, Sources};
 use crate::node::Address;
+use crate::routing::{Router, RouterStats};
 use crate::slots;
 use crate::stats::{Gauges, Stats};
 use crate::time::{Duration, Instant};
@@ -47,6 +48,8 @@ struct Mirror {
     coordinate: Coordinate,
     stats: Stats,
     gauges: Gauges,
+    /// What the router decided, on a gate.
+    routing: Option<RouterStats>,
 }
 
 impl View {
@@ -59,6 +62,7 @@ impl View {
             coordinate: *engine.coordinate(),
             stats: engine.stats().clone(),
             gauges: engine.gauges(),
+            routing: engine.router().map(Router::stats),
         };
         let view = View { mirror: RwLock::new(mirror), overdue: AtomicBool::new(false) };
         view.try_publish(engine, &Faults::default(), now);
@@ -81,6 +85,7 @@ impl View {
         mirror.coordinate = *engine.coordinate();
         mirror.stats.clone_from(engine.stats());
         mirror.gauges = engine.gauges();
+        mirror.routing = engine.router().map(Router::stats);
         faults.add_to(&mut mirror.stats);
         self.overdue.store(false, Ordering::Relaxed);
         true
@@ -119,16 +124,18 @@ impl View {
 
     /// OpenMetrics text. The mirror is held only while members are counted, not while text is written.
     pub(super) fn write_metrics(&self, backend: Backend, text: &mut String) {
-        let (members, stats, gauges) = {
+        let (members, stats, gauges, routing) = {
             let mirror = self.read();
-            let members = mirror.members.iter().flatten();
-            (Census::of(members), mirror.stats.clone(), mirror.gauges)
+            let members = Census::of(mirror.members.iter().flatten());
+            (members, mirror.stats.clone(), mirror.gauges, mirror.routing.clone())
         };
         let backend = Some(backend.name());
-        metrics::write(
-            text,
-            &Sources { stats: &stats, gauges: &gauges, members: &members, backend },
-        );
+        let sources = Sources { stats: &stats, gauges: &gauges, members: &members, backend };
+        metrics::write_node(text, &sources);
+        if let Some(routing) = &routing {
+            metrics::write_routing(text, routing);
+        }
+        metrics::finish(text);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Mirror> {
@@ -209,6 +216,7 @@ mod tests {
             coordinate,
             stats: Stats::default(),
             gauges: Gauges::default(),
+            routing: None,
         };
         mirror.set(2, Some(member(1)));
         assert_eq!(mirror.member(member(1).address), Some(&member(1)));

@@ -18,8 +18,8 @@ use super::messages::{
 };
 use super::moment::{Moment, nanos};
 use super::ruling::{
-    ADOPTED, DECIDED, DatacenterStatus, EVENT_QUEUED, GateJob, GatePhase, SITE_CORRECTED,
-    SITE_QUEUED, STOPPED, Site, TELL_GLOBAL_TIMEOUT, Tally, walk,
+    ADOPTED, DECIDED, DatacenterStatus, EVENT_QUEUED, GateJob, GatePhase, SITE_CONFIRMED,
+    SITE_CORRECTED, SITE_QUEUED, STOPPED, Site, TELL_GLOBAL_TIMEOUT, Tally, walk,
 };
 use super::snapshot::{DatacenterSnapshot, GateJobSnapshot};
 use super::stats::GateStats;
@@ -305,6 +305,9 @@ impl GateJobTracker {
     /// Notes what is new in a report, and does what follows from it.
     fn note(&mut self, slot: u32, site_slot: u32, source: Address, report: &Report) {
         let site = &mut self.sites[site_slot];
+        if site.fence > FenceToken(0) {
+            site.flags |= SITE_CONFIRMED;
+        }
         site.leader = source;
         site.fence = report.fence;
         site.sequence = report.sequence;

@@ -8,6 +8,11 @@
 //!    the managers may say so themselves; or
 //! 3. every datacenter that has not finished makes no progress.
 //!
+//! A gate that knows a job from reports alone believes less: a report may have been under way for
+//! long, and the job may be over. It goes by the job's deadline only when a datacenter has reported
+//! more than once, and takes a silent datacenter for one that the job has left; managers that it does
+//! not hear decide by themselves in that time, and introduce the job again when they are back.
+//!
 //! Whether a datacenter progresses is what it says of itself. A report is a sign of life, not of
 //! progress; and silence, which a broken link explains as well, counts as no progress only after
 //! longer.
@@ -49,6 +54,8 @@ impl DatacenterStatus {
 pub(super) const SITE_QUEUED: u8 = 1;
 /// The host is to learn that this datacenter refused the global timeout.
 pub(super) const SITE_CORRECTED: u8 = 1 << 1;
+/// More than one report has come from there.
+pub(super) const SITE_CONFIRMED: u8 = 1 << 2;
 
 /// A job in one datacenter.
 #[derive(Debug)]
@@ -137,6 +144,8 @@ pub(super) struct Tally {
     extension_max: u64,
     /// When the last of the others will count as silent, unless it is heard from.
     silent_at: Instant,
+    /// Whether the job is known by more than a single report.
+    is_certain: bool,
 }
 
 impl Tally {
@@ -150,6 +159,7 @@ impl Tally {
             inert: 0,
             extension_max: 0,
             silent_at: Instant::ZERO,
+            is_certain: job.flags & ADOPTED == 0,
         };
         // Datacenters that have not introduced themselves to a new gate within that time have no
         // manager left, or finished before.
@@ -165,10 +175,14 @@ impl Tally {
             if site.status.is_finished() {
                 continue;
             }
+            let silent_at = site.heard_at + silent_after;
+            if job.flags & ADOPTED != 0 && now >= silent_at {
+                continue;
+            }
             tally.unfinished += 1;
+            tally.is_certain |= site.flags & SITE_CONFIRMED != 0;
             let is_overdue = site.status.has_timed_out();
             tally.overdue += u32::from(is_overdue);
-            let silent_at = site.heard_at + silent_after;
             let stuck_at = site.progressed_at.after(millis(config.gate_stuck_after_ms));
             if is_overdue || site.heard_at >= stuck_at || now >= silent_at {
                 tally.inert += 1;
@@ -182,6 +196,9 @@ impl Tally {
     /// When the gate declares the timeout on its own account. A gate that has just taken the job
     /// over leaves the datacenters the same grace to tell it of their extensions.
     pub fn deadline(&self, job: &GateJob, config: &JobsConfig) -> Instant {
+        if !self.is_certain {
+            return Instant::MAX;
+        }
         let allowed = job.timeout.saturating_add(self.extension_max);
         let passed_at = job.started_at.after_nanos(allowed).max(job.changed_at);
         passed_at + millis(config.gate_deadline_grace_ms)

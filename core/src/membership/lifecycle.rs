@@ -29,6 +29,9 @@ use crate::wire::native::{Header, Message, Update, fingerprint};
 
 /// Incarnations rise by one per refutation, so a leap is forged or damaged.
 const INCARNATION_LEAP_MAX: u32 = 1_000;
+/// How much longer a Python node may be suspected: it answers nobody while it waits for others. In a
+/// small cluster that makes the 5 to 30 s that its own suspicions last.
+const FOREIGN_PATIENCE: f64 = 12.0;
 /// How often a worker introduces itself to a peer that has not answered.
 const INTRODUCTION_COUNT: u8 = 3;
 /// First attempts to confirm are spread over this much time per known peer, and at most a second.
@@ -109,12 +112,13 @@ impl From<&Update> for Identity {
     }
 }
 
-/// The three factors that lengthen the time a suspect gets.
+/// The factors that lengthen the time a suspect gets: three of AD-35, and what kind of node it is.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     latency: f64,
     load: f64,
     confidence: f64,
+    patience: f64,
 }
 
 /// A message that came from an earlier run of its sender.
@@ -451,6 +455,7 @@ impl Membership {
             let is_confirmed = suspicion.confirm(accuser);
             if is_own {
                 suspicion.tighten(terms);
+                suspicion.witness();
             }
             context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
             if is_confirmed {
@@ -458,7 +463,10 @@ impl Membership {
             }
             return;
         }
-        let suspicion = Suspicion::new(context.now, accuser, terms);
+        let mut suspicion = Suspicion::new(context.now, accuser, terms);
+        if accuser == self.own_fingerprint() {
+            suspicion.witness();
+        }
         context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
         context.effects.count(Counter::SuspicionsStarted);
         let stats = &mut context.effects.stats;
@@ -480,14 +488,16 @@ impl Membership {
     /// AD-35: what lengthens the time that a suspect gets.
     fn stretch(&self, context: &Context, slot: u32) -> Stretch {
         let load = f64::from(self.health.multiplier());
+        let patience = if self.table.get(slot).is_foreign { FOREIGN_PATIENCE } else { 1.0 };
         if !context.config.mechanisms.distance {
-            return Stretch { latency: 1.0, load, confidence: 1.0 };
+            return Stretch { latency: 1.0, load, confidence: 1.0, patience };
         }
         let rtt = context.tracker.rtt(slot, context.now);
         let coordinate = context.tracker.peer_coordinate(slot);
         Stretch {
             latency: rtt.map_or(1.0, |rtt| (rtt.upper_ms / 10.0).clamp(1.0, 10.0)),
             load,
+            patience,
             confidence: coordinate.map_or(1.0, |coordinate| 1.0 + coordinate.error / 10.0),
         }
     }
@@ -506,7 +516,7 @@ impl Membership {
             config.suspicion_max_factor,
             confirmations,
         );
-        terms.stretched(stretch.latency * stretch.load * stretch.confidence)
+        terms.stretched(stretch.latency * stretch.load * stretch.confidence * stretch.patience)
     }
 
     fn close_suspicion(&mut self, context: &mut Context, slot: u32) {
@@ -556,6 +566,9 @@ impl Membership {
         match self.table.get(slot).state {
             MemberState::Unconfirmed => self.confirmation_expired(context, slot),
             MemberState::Suspect => {
+                if self.hears_suspect(context, slot) {
+                    return;
+                }
                 context.effects.count(Counter::SuspicionsExpired);
                 self.depart(context, slot, MemberState::Dead);
             }

@@ -337,19 +337,7 @@ impl Membership {
         effects: &mut Effects,
         now: Instant,
     ) {
-        if outgoing.kind == Kind::Probe {
-            self.probes.note_sent(outgoing.sequence, now);
-        }
-        if self.is_leaving() {
-            writer.push_update(&self.update(OWN_SLOT, 0));
-        }
-        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
-        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
-        if let Some(slot) = recipient
-            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
-        {
-            writer.push_update(&self.update(slot, 0));
-        }
+        self.write_first_updates(outgoing, recipient, writer, now);
         match outgoing.kind {
             Kind::SyncReply => self.write_page(outgoing.parameter, writer),
             Kind::StateReply => self.write_state_part(outgoing, writer),
@@ -368,6 +356,43 @@ impl Membership {
             }
         }
         effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    /// The same for a format that carries updates and nothing else.
+    pub fn write_updates_only(
+        &mut self,
+        outgoing: &Outgoing,
+        writer: &mut MessageWriter,
+        effects: &mut Effects,
+        now: Instant,
+    ) {
+        let recipient = self.table.find(outgoing.recipient);
+        self.write_first_updates(outgoing, recipient, writer, now);
+        self.write_gossip(writer, 0);
+        effects.stats.add(Counter::UpdatesSent, u64::from(writer.update_count()));
+    }
+
+    /// What the recipient must know before anything else.
+    fn write_first_updates(
+        &mut self,
+        outgoing: &Outgoing,
+        recipient: Option<u32>,
+        writer: &mut MessageWriter,
+        now: Instant,
+    ) {
+        if outgoing.kind == Kind::Probe {
+            self.probes.note_sent(outgoing.sequence, now);
+        }
+        if self.is_leaving() {
+            writer.push_update(&self.update(OWN_SLOT, 0));
+        }
+        // Whoever is doubted must be the first to know (Lifeguard, section IV-C: buddy system).
+        let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
+        if let Some(slot) = recipient
+            && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
+        {
+            writer.push_update(&self.update(slot, 0));
+        }
     }
 
     /// Whether a member in this state hears of it with everything that is sent to it.

@@ -22,6 +22,8 @@ use crate::wire::native::{Header, Kind};
 const TIMEOUT_FACTOR: f64 = 1.5;
 /// No single wait of a probe is longer, whatever the round trip and the local health.
 const TIMEOUT_CEILING: Duration = Duration::from_secs(30);
+/// A Python node is given this much time, whatever the round trip: it handles one thing at a time.
+const FOREIGN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// How many nodes that hear of a suspicion check it themselves, on average.
 const RECHECK_COUNT: f64 = 4.0;
 /// How much longer than the list of active members the list of a pass may become.
@@ -205,6 +207,24 @@ impl Membership {
         }
     }
 
+    /// Asks a suspect of which only hearsay is known, once its time is over. Returns whether that has
+    /// begun, so that the verdict must wait.
+    pub(crate) fn hears_suspect(&mut self, context: &mut Context, slot: u32) -> bool {
+        let place = self.table.get(slot).suspicion;
+        let is_enabled = context.config.mechanisms.recheck;
+        if !is_enabled || place == NONE || !self.suspicions.get(place).needs_hearing() {
+            return false;
+        }
+        self.probe_member(context, slot, Purpose::Detection);
+        // The direct attempt, and twice as long for helpers.
+        let rtt = context.tracker.rtt(slot, context.now);
+        let wait = self.health.scale(base_timeout(context.config, rtt) * 3);
+        let until = context.now + wait.min(TIMEOUT_CEILING * 2);
+        self.suspicions.get_mut(place).hear_until(until);
+        context.effects.set_timer(Timer::Member(slot), until);
+        true
+    }
+
     /// Probes a member unless a probe of ours is on its way already.
     pub(crate) fn probe_member(&mut self, context: &mut Context, slot: u32, purpose: Purpose) {
         let record = self.table.get(slot);
@@ -212,7 +232,9 @@ impl Membership {
             return;
         }
         let (target, rtt) = (record.address, context.tracker.rtt(slot, context.now));
-        let timeout = self.health.scale(base_timeout(context.config, rtt));
+        let timeout = base_timeout(context.config, rtt);
+        let timeout = if record.is_foreign { timeout.max(FOREIGN_TIMEOUT_MIN) } else { timeout };
+        let timeout = self.health.scale(timeout);
         if self.start_probe(context, target, purpose, timeout) {
             self.table.get_mut(slot).is_probed = true;
         }
@@ -381,6 +403,15 @@ impl Membership {
                 probe.nack_count = (probe.nack_count + 1).min(probe.helper_count);
             }
             _ => context.effects.count(Counter::UnmatchedAcks),
+        }
+    }
+
+    /// A helper was asked in a format whose nodes may not answer in time: its silence says nothing about
+    /// this node.
+    pub(crate) fn excuse_helper(&mut self, sequence: u32) {
+        if let Some(place) = self.probes.find(sequence) {
+            let probe = &mut self.probes.places[place as usize];
+            probe.nack_count = (probe.nack_count + 1).min(probe.helper_count);
         }
     }
 

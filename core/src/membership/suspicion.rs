@@ -4,6 +4,10 @@
 //! `max - (max - min) * ln(C + 1) / ln(K + 1)`, so that a lone, perhaps sick, accuser is slow to
 //! convict and several are quick. AD-35 lengthens both ends by the latency to the member, by the
 //! accuser's own health and by the uncertainty of its coordinate.
+//!
+//! Hearsay does not convict: a node that only heard of a suspicion asks the suspect itself before it
+//! declares a death. A lost refutation, which is how a large cluster with a lossy network comes to bury
+//! the living, then costs a probe.
 
 use crate::planted::{PlantedFault, is_planted};
 use crate::time::{Duration, Instant};
@@ -83,13 +87,40 @@ pub(crate) struct Suspicion {
     terms: Terms,
     accusers: [u32; ACCUSER_COUNT_MAX],
     accuser_count: u8,
+    /// Whether a probe of this node's own has failed, too.
+    is_witnessed: bool,
+    /// Until when the suspect is being heard after its time is over; zero before that.
+    hearing_until: Instant,
 }
 
 impl Suspicion {
     pub fn new(started: Instant, accuser: u32, terms: Terms) -> Suspicion {
         let mut accusers = [0; ACCUSER_COUNT_MAX];
         accusers[0] = accuser;
-        Suspicion { started, terms, accusers, accuser_count: 1 }
+        Suspicion {
+            started,
+            terms,
+            accusers,
+            accuser_count: 1,
+            is_witnessed: false,
+            hearing_until: Instant::ZERO,
+        }
+    }
+
+    /// A probe of this node's own has failed: nothing is left to be asked.
+    pub fn witness(&mut self) {
+        self.is_witnessed = true;
+        self.hearing_until = Instant::ZERO;
+    }
+
+    /// Whether all that is known is hearsay and the suspect has not been asked.
+    pub fn needs_hearing(&self) -> bool {
+        !self.is_witnessed && self.hearing_until == Instant::ZERO
+    }
+
+    /// The suspect has been asked and has until then to answer.
+    pub fn hear_until(&mut self, until: Instant) {
+        self.hearing_until = until;
     }
 
     /// Takes note of an accuser; true when it is a new one that shortens the suspicion.
@@ -118,7 +149,8 @@ impl Suspicion {
 
     pub fn deadline(&self) -> Instant {
         let time = self.terms.time(usize::from(self.accuser_count) - 1);
-        self.started + if is_planted(PlantedFault::SuspicionCutShort) { time / 2 } else { time }
+        let time = if is_planted(PlantedFault::SuspicionCutShort) { time / 2 } else { time };
+        (self.started + time).max(self.hearing_until)
     }
 
     /// The accuser to name the `sent`-th time the suspicion is told, so that each is told equally often.
@@ -210,6 +242,20 @@ mod tests {
         assert!(suspicion.deadline() < first);
         let told: Vec<u32> = (0..4).map(|sent| suspicion.accuser_to_tell(sent)).collect();
         assert_eq!(told, [9, 8, 7, 9]);
+    }
+
+    #[test]
+    fn a_suspect_is_heard_once_unless_this_node_has_seen_for_itself() {
+        let terms = Terms::new(10, INTERVAL, 4.0, 6.0, 2);
+        let mut suspicion = Suspicion::new(Instant::ZERO, 7, terms);
+        let end = suspicion.deadline();
+        assert!(suspicion.needs_hearing());
+        suspicion.hear_until(end + INTERVAL);
+        assert!(!suspicion.needs_hearing());
+        suspicion.confirm(8);
+        assert_eq!(suspicion.deadline(), end + INTERVAL, "a confirmation ends no hearing");
+        suspicion.witness();
+        assert!(suspicion.deadline() < end && !suspicion.needs_hearing());
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub confirmation_attempts: u8,
     /// Whether one of our own probes to it is in flight.
     pub is_probed: bool,
+    /// Whether it is a Python node, which may take seconds to answer.
+    pub is_foreign: bool,
     datacenter: u16,
     pub generation: Generation,
     pub incarnation: Incarnation,
@@ -229,6 +231,7 @@ impl MemberTable {
             health_score: identity.health_score,
             confirmation_attempts: 0,
             is_probed: false,
+            is_foreign: false,
             datacenter,
             generation: identity.generation,
             incarnation: identity.incarnation,

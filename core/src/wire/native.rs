@@ -225,6 +225,16 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// A message that came in another format, with updates as [`write_update`] wrote them.
+    pub(crate) fn translated(
+        header: Header,
+        datacenter: DatacenterName,
+        coordinate: Option<Coordinate>,
+        updates: &'a [u8],
+    ) -> Message<'a> {
+        Message { header, datacenter, coordinate, updates, payload: &[] }
+    }
+
     /// Reads a message.
     ///
     /// # Errors
@@ -314,6 +324,27 @@ fn read_update(bytes: &[u8]) -> Result<(Update, &[u8]), Malformed> {
     Ok((update, rest))
 }
 
+/// Writes an update at the beginning of `buffer` and returns its size, `None` when there is no room.
+pub(crate) fn write_update(buffer: &mut [u8], update: &Update) -> Option<usize> {
+    let name = update.datacenter.as_bytes();
+    let wire = WireUpdate {
+        address: update.address.into(),
+        generation: U64::new(update.generation.0),
+        incarnation: U32::new(update.incarnation.0),
+        accuser: U32::new(update.accuser),
+        state_version: U32::new(update.state_version),
+        state: update.state as u8,
+        role: update.role as u8,
+        health_score: update.health_score,
+        datacenter_size: name.len() as u8,
+    };
+    let size = size_of::<WireUpdate>() + name.len();
+    let (fixed, rest) = buffer.get_mut(..size)?.split_at_mut(size_of::<WireUpdate>());
+    fixed.copy_from_slice(wire.as_bytes());
+    rest.copy_from_slice(name);
+    Some(size)
+}
+
 /// Writes one message into the buffer it will be sent from.
 ///
 /// Updates come before the payload: once a payload byte is written, no update may follow.
@@ -322,6 +353,7 @@ pub struct MessageWriter<'a> {
     buffer: &'a mut [u8],
     size: usize,
     update_count: u8,
+    update_count_max: u8,
     payload_size: u16,
 }
 
@@ -361,34 +393,28 @@ impl<'a> MessageWriter<'a> {
             adjustment: F32::new(coordinate.adjustment as f32),
             error: F32::new(coordinate.error as f32),
         };
-        let mut writer = MessageWriter { buffer, size: 0, update_count: 0, payload_size: 0 };
+        let (update_count, update_count_max) = (0, u8::MAX);
+        let mut writer =
+            MessageWriter { buffer, size: 0, update_count, update_count_max, payload_size: 0 };
         writer.append(wire.as_bytes());
         writer.append(wire_coordinate.as_bytes());
         writer.append(name);
         writer
     }
 
+    /// Takes at most this many updates.
+    pub(crate) fn limit_updates(&mut self, count: u8) {
+        self.update_count_max = count;
+    }
+
     /// Adds an update; false, and nothing added, when there is no room for it.
     pub fn push_update(&mut self, update: &Update) -> bool {
         debug_assert_eq!(self.payload_size, 0, "updates come before the payload");
-        let name = update.datacenter.as_bytes();
-        let size = size_of::<WireUpdate>() + name.len();
-        if self.room() < size || self.update_count == u8::MAX {
+        if self.update_count >= self.update_count_max {
             return false;
         }
-        let wire = WireUpdate {
-            address: update.address.into(),
-            generation: U64::new(update.generation.0),
-            incarnation: U32::new(update.incarnation.0),
-            accuser: U32::new(update.accuser),
-            state_version: U32::new(update.state_version),
-            state: update.state as u8,
-            role: update.role as u8,
-            health_score: update.health_score,
-            datacenter_size: name.len() as u8,
-        };
-        self.append(wire.as_bytes());
-        self.append(name);
+        let Some(size) = write_update(&mut self.buffer[self.size..], update) else { return false };
+        self.size += size;
         self.update_count += 1;
         true
     }

@@ -37,6 +37,13 @@ HOLDS(snapshot_is_full, END(shoal_job_snapshot, reserved) == sizeof(shoal_job_sn
 HOLDS(extension_request_is_24_bytes, sizeof(shoal_extension_request) == 24);
 HOLDS(extension_grant_is_24_bytes, sizeof(shoal_extension_grant) == 24);
 HOLDS(target_is_56_bytes, sizeof(shoal_datacenter_target) == 56);
+HOLDS(gate_snapshot_is_64_bytes, sizeof(shoal_gate_job_snapshot) == 64);
+HOLDS(gate_snapshot_is_full,
+      END(shoal_gate_job_snapshot, reserved) == sizeof(shoal_gate_job_snapshot));
+HOLDS(site_snapshot_is_112_bytes, sizeof(shoal_datacenter_snapshot) == 112);
+HOLDS(site_snapshot_is_full,
+      END(shoal_datacenter_snapshot, reserved) == sizeof(shoal_datacenter_snapshot));
+HOLDS(status_of_a_job_is_16_bytes, sizeof(shoal_job_status) == 16);
 HOLDS(codes_are_negative, SHOAL_PANIC < 0 && SHOAL_TOO_MANY_SUSPICIONS < 0);
 HOLDS(success_is_zero, SHOAL_OK == 0 && SHOAL_NONE > 0);
 

@@ -83,6 +83,12 @@ static void engines(void) {
                SHOAL_INVALID_TIMEOUT);
   REFUSES_NULL(shoal_engine_job_lost(NULL, 1, &job));
   REFUSES_NULL(shoal_engine_job_lost(engine, 1, NULL));
+  shoal_address gate = test_address("10.0.0.9:1");
+  REFUSES_NULL(shoal_engine_gate_changed(NULL, 1, &gate, &gate));
+  REFUSES_NULL(shoal_engine_gate_changed(engine, 1, NULL, &gate));
+  REFUSES_NULL(shoal_engine_gate_changed(engine, 1, &gate, NULL));
+  REFUSES_NULL(shoal_engine_gate_job_released(NULL, 1, &job));
+  REFUSES_NULL(shoal_engine_gate_job_released(engine, 1, NULL));
   REFUSES_NULL(shoal_engine_gate_job_started(NULL, 1, &job, 1000, &target, 1));
   REFUSES_NULL(shoal_engine_gate_job_started(engine, 1, NULL, 1000, &target, 1));
   REFUSES_NULL(shoal_engine_gate_job_started(engine, 1, &job, 1000, NULL, 1));
@@ -145,6 +151,13 @@ static void nodes(void) {
   REFUSES_NULL(shoal_node_job_lost(NULL, &job));
   REFUSES_NULL(shoal_node_job_lost(node, NULL));
   CHECK_STATUS(shoal_node_job_lost(node, &job), SHOAL_NONE);
+  shoal_address gate = test_address("10.0.0.9:1");
+  REFUSES_NULL(shoal_node_gate_changed(NULL, &gate, &gate));
+  REFUSES_NULL(shoal_node_gate_changed(node, NULL, &gate));
+  REFUSES_NULL(shoal_node_gate_changed(node, &gate, NULL));
+  CHECK_STATUS(shoal_node_gate_changed(node, &gate, &gate), SHOAL_NONE);
+  REFUSES_NULL(shoal_node_gate_job_released(NULL, &job));
+  REFUSES_NULL(shoal_node_gate_job_released(node, NULL));
   REFUSES_NULL(shoal_node_gate_job_started(NULL, &job, 1000, &target, 1));
   REFUSES_NULL(shoal_node_gate_job_started(node, NULL, 1000, &target, 1));
   REFUSES_NULL(shoal_node_gate_job_started(node, &job, 1000, NULL, 1));

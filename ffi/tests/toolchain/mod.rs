@@ -72,6 +72,18 @@ pub fn run(program: &Path, arguments: &[&str]) -> String {
     run_command(Command::new(program).args(arguments))
 }
 
+/// Runs a program under Valgrind, which must find nothing.
+pub fn run_valgrind(program: &Path, arguments: &[&str]) {
+    // "Possibly lost" are blocks that only a pointer into their middle keeps, which is how the
+    // standard library holds the handle of the main thread.
+    let leaks =
+        ["--errors-for-leak-kinds=definite,indirect", "--show-leak-kinds=definite,indirect"];
+    let known = format!("--suppressions={}", manifest_path("tests/valgrind.supp").display());
+    let mut command = Command::new("valgrind");
+    command.args(["-q", "--error-exitcode=9", "--leak-check=full", &known]).args(leaks);
+    run_command(command.arg(program).args(arguments).env("SHOAL_TEST_POLL", "1"));
+}
+
 /// Runs a command to its end and gives back what it wrote.
 pub fn run_command(command: &mut Command) -> String {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -140,4 +152,61 @@ pub fn scratch_path(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c");
     std::fs::create_dir_all(&directory).unwrap();
     directory.join(name)
+}
+
+/// Every function that the header declares, each in one line without its semicolon.
+pub fn declarations() -> Vec<String> {
+    let header = std::fs::read_to_string(manifest_path("include/shoal.h")).unwrap();
+    let mut found = Vec::new();
+    let mut declaration = String::new();
+    for line in header.lines() {
+        let begins = line.contains(" shoal_") || line.contains(" *shoal_");
+        let is_code = !line.starts_with([' ', '/', '#', '*']);
+        if declaration.is_empty() && !(begins && is_code && line.contains('(')) {
+            continue;
+        }
+        declaration.push_str(line.trim());
+        declaration.push(' ');
+        if let Some(head) = declaration.trim_end().strip_suffix(';') {
+            found.push(head.to_owned());
+            declaration.clear();
+        }
+    }
+    found
+}
+
+/// Installs below a directory of its own and says where the libraries are.
+pub fn install(name: &str) -> PathBuf {
+    let prefix = scratch_path(name);
+    let _ = std::fs::remove_dir_all(&prefix);
+    let mut command = Command::new("make");
+    command.args(["--no-print-directory", "-f", "ffi/Makefile.inc", "install-c", "CARGO=false"]);
+    command.arg(format!("PREFIX={}", prefix.display()));
+    command.arg(format!("FFI_LIBRARIES={}", library_path().display()));
+    run_command(command.current_dir(manifest_path("..")));
+    prefix.join("lib")
+}
+
+/// Builds the examples in a directory of their own, as somebody who copied it away.
+pub fn build_examples(name: &str, libraries: &Path, linkage: &str) -> PathBuf {
+    let directory = copy_examples(name);
+    let mut command = Command::new("make");
+    command.args(["--no-print-directory", "--always-make", linkage]);
+    command.env("PKG_CONFIG_PATH", libraries.join("pkgconfig")).current_dir(&directory);
+    run_command(&mut command);
+    directory
+}
+
+/// Copies the examples to a directory of their own.
+pub fn copy_examples(name: &str) -> PathBuf {
+    let directory = scratch_path(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    for entry in std::fs::read_dir(manifest_path("../examples/c")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "c") || path.ends_with("Makefile")
+        {
+            std::fs::copy(&path, directory.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    directory
 }

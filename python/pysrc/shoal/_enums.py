@@ -82,6 +82,16 @@ class TimeoutRule(_Name):
     """When more than half of the job's datacenters have, or all that have not finished."""
 
 
+class WireFormat(_Name):
+    """The format in which a node speaks to peers that it knows nothing of yet."""
+
+    NATIVE = "native"
+    """Shoal's own."""
+    HYPERSCALE = "hyperscale"
+    """That of hyperscale's Python node, so that both kinds form one cluster. Shoal nodes tell each
+    other that they also speak the native one, and change to it."""
+
+
 class JobOutcome(_Name):
     """How a job ended."""
 

@@ -17,6 +17,10 @@ class AddressError(ConfigError):
     """A text or tuple is no address."""
 
 
+class DatagramError(ShoalError, ValueError):
+    """Bytes are no datagram of the Python node, or not one for these secrets."""
+
+
 class StartError(ShoalError, OSError):
     """The system did not let a node start; `errno` says why where it gave a number."""
 

@@ -32,13 +32,17 @@ from shoal._native import (
     JobTimedOut,
     JoinDelayed,
     Joined,
+    LeaderElected,
+    LeaderLost,
     Left,
     MemberEvent,
     OtherEvent,
     Overflow,
+    ReachabilityChanged,
     Refuted,
     Stalled,
     StateChanged,
+    SteppedDown,
     WorkerOverdue,
 )
 
@@ -63,6 +67,10 @@ Event: TypeAlias = (
     | Left
     | Overflow
     | JobMemberDead
+    | LeaderElected
+    | LeaderLost
+    | SteppedDown
+    | ReachabilityChanged
     | JobEvent
 )
 """Everything that a node tells."""

@@ -19,11 +19,14 @@ from shoal._events import Event, EventHub, EventStream
 from shoal._ids import Datacenters, JobName, WorkerName
 from shoal._native import (
     Coordinate,
+    DatacenterView,
     ExtensionDenial,
     ExtensionGrant,
     JobSnapshot,
+    Leadership,
     Member,
     NodeThread,
+    RoutingDecision,
     Rtt,
     WorkflowCounts,
 )
@@ -325,6 +328,66 @@ class Node:
         """
         self._native.broadcast(payload)
 
+    # Leaders and routing
+
+    def leader(self) -> Leadership:
+        """Who leads this node's own datacenter. A manager knows it from its elections, a gate from its
+        probes, a worker does not know it."""
+        return self._native.leader()
+
+    def name_leader(self, leader: Address | None, term: int) -> None:
+        """Names the leader of this manager's datacenter; `None` says that there is none. Only where
+        the program was given that task: managers elect their leader otherwise."""
+        self._native.name_leader(leader, term)
+
+    def set_load(
+        self,
+        *,
+        total_cores: int,
+        available_cores: int,
+        queue_depth: int = 0,
+        active_job_count: int = 0,
+        worker_count: int = 0,
+        healthy_worker_count: int = 0,
+    ) -> None:
+        """Tells how busy this manager's datacenter is, best every few seconds. While it leads, gates
+        hear that and how old it is: news older than 30 s demotes the datacenter.
+
+        worker_count: 0 leaves the counting of workers to membership.
+        """
+        workers = (worker_count, healthy_worker_count)
+        cores = (total_cores, available_cores)
+        self._native.set_load(workers, cores, queue_depth, active_job_count)
+
+    def datacenters(self) -> list[DatacenterView]:
+        """What this gate knows of each datacenter that it watches; nothing on other nodes."""
+        return self._native.datacenters()
+
+    def route(self, job: JobName, preferred: Iterable[str] = ()) -> RoutingDecision:
+        """Routes a job over the datacenters that this gate knows. The decision says where the job
+        goes, to which manager, and why; send it there and tell so with `job_sent`.
+
+        preferred: names of datacenters that the job prefers within the best bucket.
+        """
+        if isinstance(preferred, str):
+            raise TypeError("datacenters are given as a list or set of names, not as one str")
+        return self._native.route(job, list(preferred))
+
+    def job_sent(self, job: JobName, datacenter: str, manager: Address | None = None) -> bool:
+        """Notes that a job was sent to a datacenter, where it counts as waiting until the leader
+        tells its load again. Returns whether this gate knows the datacenter."""
+        return self._native.job_sent(job, datacenter, manager)
+
+    def job_failed(self, job: JobName, datacenter: str) -> bool:
+        """Notes that a datacenter failed a job, which counts against it for that job for a while.
+        Returns whether this gate knows the datacenter."""
+        return self._native.job_failed(job, datacenter)
+
+    def forget_route(self, job: JobName) -> bool:
+        """Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves
+        when they are over. Returns whether it was known."""
+        return self._native.forget_route(job)
+
     # Jobs
 
     def job_started(
@@ -381,6 +444,16 @@ class Node:
         """Gives up the lead of a job: it is forgotten without a word. Returns whether anything
         changed."""
         return self._native.job_given_up(job)
+
+    def gate_changed(self, old: Address, new: Address) -> bool:
+        """Lets all jobs that report to one gate report to another, because the first one failed or
+        gave them away. Returns whether any job reported to the first."""
+        return self._native.gate_changed(old, new)
+
+    def gate_job_released(self, job: JobName) -> bool:
+        """Gives up a job on this gate whose datacenters report to another gate now, when all their
+        managers know of that. Returns whether it was watched here."""
+        return self._native.gate_job_released(job)
 
     def job_snapshot(self, job: JobName) -> JobSnapshot | None:
         """What a new leader of a job would need to go on; `None` when it is not led here."""

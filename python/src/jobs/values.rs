@@ -8,7 +8,7 @@ use shoal_core::jobs::{
     WorkflowState,
 };
 
-use crate::convert::{AddressText, DatacenterText, Seconds};
+use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
 use crate::errors::Failure;
 use crate::events::OtherEvent;
 use crate::ids::{JobArgument, JobId, WorkerId, WorkflowId};
@@ -127,6 +127,19 @@ value_class! {
         /// has kept it for that long on its own clock.
         fn aged(&self, seconds: Seconds) -> JobSnapshot {
             self.core().aged(seconds.0).into()
+        }
+
+        /// The snapshot as 105 bytes, the same on every machine and in every language.
+        fn to_bytes(&self) -> Payload {
+            Payload(self.core().to_bytes().to_vec().into())
+        }
+
+        /// The snapshot in these bytes. `ConfigError` when they are none that could be gone on from.
+        #[staticmethod]
+        fn from_bytes(snapshot: Payload) -> PyResult<JobSnapshot> {
+            let read = jobs::JobSnapshot::from_bytes(&snapshot.0).map(JobSnapshot::from);
+            let failure = || Failure::Config("these bytes are no snapshot of a job".to_owned());
+            Ok(read.ok_or_else(failure)?)
         }
     }
 }

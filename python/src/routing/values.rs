@@ -5,11 +5,11 @@ use std::sync::{Arc, RwLock};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use shoal_core::DatacenterName;
 use shoal_core::routing::{
     Bucket, CircuitState, DatacenterHealth, DatacenterId, Decision, Exclusion, ManagerChoice,
     Ranked, Reason, Score,
 };
+use shoal_core::{Address, DatacenterName, Route};
 
 use crate::clock::time;
 use crate::convert::{AddressText, DatacenterText, Whole};
@@ -213,7 +213,7 @@ value_class! {
 /// The names of datacenters by their numbers. Shared by a router and its decisions, which outlive
 /// later additions: numbers are never given to another name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names(Arc<RwLock<Vec<DatacenterName>>>);
+pub(crate) struct Names(Arc<RwLock<Vec<DatacenterName>>>);
 
 impl Names {
     pub(super) fn add(&self, name: DatacenterName) {
@@ -231,11 +231,18 @@ impl Names {
 pub(crate) struct RoutingDecision {
     decision: Decision,
     names: Names,
+    manager: Option<Address>,
 }
 
 impl RoutingDecision {
     pub(super) fn new(decision: Decision, names: Names) -> RoutingDecision {
-        RoutingDecision { decision, names }
+        RoutingDecision { decision, names, manager: None }
+    }
+
+    /// What a node decided.
+    pub(crate) fn of_route(route: Route) -> RoutingDecision {
+        let (decision, names, manager) = route.into_parts();
+        RoutingDecision { decision, names: Names(Arc::new(RwLock::new(names))), manager }
     }
 
     fn ranked(&self, ranked: &Ranked) -> RankedDatacenter {
@@ -263,6 +270,12 @@ impl RoutingDecision {
     #[getter]
     fn selected(&self) -> Option<DatacenterText> {
         self.decision.selected().map(|datacenter| self.names.of(datacenter))
+    }
+
+    /// The manager there to send the job to, where a node decided; a `Router` does not know it.
+    #[getter]
+    fn manager(&self) -> Option<AddressText> {
+        self.manager.map(AddressText)
     }
 
     /// Why it came out like this.

@@ -15,6 +15,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shoal_core::Duration;
+use shoal_core::jobs::JobEvent;
 use shoal_core::random::Random;
 
 pub use crate::swarm::Narrator;
@@ -37,8 +38,21 @@ pub struct Outcome {
     pub datagrams: u64,
     /// How often each thing happened: timeouts by reason, decisions, elections and so on.
     pub counts: BTreeMap<&'static str, u64>,
+    /// Everything that nodes told of jobs, in order.
+    pub told: Vec<Telling>,
     /// A digest of all that was sent and told.
     pub trace_hash: u64,
+}
+
+/// Something that a node told its host about a job.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Telling {
+    /// When, from the moment the plan begins.
+    pub at: Duration,
+    /// Which node.
+    pub node: u32,
+    /// What it said.
+    pub event: JobEvent,
 }
 
 /// A run that broke a rule.
@@ -79,8 +93,8 @@ pub fn replay(seed: u64, narrator: Narrator) -> Result<Outcome, Failure> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_plan(plan: Plan, narrator: Narrator) -> Result<Outcome, Failure> {
-    run_guarded(0, plan, Some(narrator))
+pub fn run_plan(plan: Plan) -> Result<Outcome, Failure> {
+    run_guarded(0, plan, None)
 }
 
 fn run_guarded(seed: u64, plan: Plan, narrator: Option<Narrator>) -> Result<Outcome, Failure> {

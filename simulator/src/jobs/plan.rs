@@ -88,8 +88,8 @@ pub enum Fault {
     },
     /// The other gate is made the gate, and the present one does not hear of it.
     SwitchGate,
-    /// These machines and the others do not reach each other.
-    Cut(NodeSet),
+    /// Nothing that one of the first machines sends reaches one of the others.
+    Cut(NodeSet, NodeSet),
     /// All cuts end.
     Mend,
     /// The network loses this share of the datagrams.
@@ -261,7 +261,12 @@ fn draw_faults(draw: &mut Draw, plan: &Plan) -> Vec<(Duration, Fault)> {
     for _ in 0..if cuts { 1 + draw.0.below(4) } else { 0 } {
         let at = draw.millis(0, trouble);
         let some: NodeSet = plan.clocks.iter().map(|_| draw.0.chance(0.4)).collect();
-        faults.push((at, Fault::Cut(some)));
+        let others: NodeSet = some.iter().map(|is_in| !is_in).collect();
+        // One way in three breaks in one direction only.
+        if draw.0.chance(0.7) {
+            faults.push((at, Fault::Cut(others.clone(), some.clone())));
+        }
+        faults.push((at, Fault::Cut(some, others)));
         faults.push((at + draw.millis(200, 20_000), Fault::Mend));
     }
     for _ in 0..if losses { 1 + draw.0.below(3) } else { 0 } {

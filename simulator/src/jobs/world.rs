@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use shoal_core::federation::LeadershipMode;
 use shoal_core::jobs::{
     DatacenterTarget, ExtensionRequest, FenceToken, GateJobStart, JobEvent, JobId, JobOutcome,
     JobSnapshot, JobStart, LeaderChange, WorkerId,
@@ -16,10 +17,10 @@ use shoal_core::{Config, Duration, Event, Generation, Instant, MemberState, Role
 
 use super::plan::{Fault, GATES, Plan};
 use super::truth::{Fate, Truth};
-use super::{Narrator, Outcome};
+use super::{Narrator, Outcome, Telling};
 use crate::detection::default_config;
 use crate::host::{address_of, host_at};
-use crate::network::NodeSet;
+use crate::network::NetworkOptions;
 use crate::simulation::Simulation;
 
 /// How long the cluster may take to form before the plan begins.
@@ -88,6 +89,7 @@ pub(super) struct World<'a> {
     is_cut: bool,
     /// When something was wrong last.
     wrong_at: Instant,
+    told: Vec<Telling>,
     narrator: Option<Narrator<'a>>,
 }
 
@@ -119,6 +121,7 @@ impl<'a> World<'a> {
             loss: None,
             is_cut: false,
             wrong_at: Instant::ZERO,
+            told: Vec::new(),
             narrator,
             plan,
         };
@@ -155,6 +158,7 @@ impl<'a> World<'a> {
             virtual_time: self.simulation.now() - Instant::ZERO,
             datagrams: self.simulation.delivered(),
             counts: self.truth.counts,
+            told: self.told,
             trace_hash: self.simulation.trace_hash(),
         })
     }
@@ -228,6 +232,8 @@ impl<'a> World<'a> {
                 }
                 Event::Job(event) => {
                     self.tell(|_| format!("node {host} says {event:?}"));
+                    let at = self.simulation.now().saturating_since(Instant::ZERO + FORMATION);
+                    self.told.push(Telling { at, node: host, event });
                     self.judge(host, &event)?;
                 }
                 _ => {}
@@ -340,10 +346,8 @@ impl<'a> World<'a> {
                 }
             }
             Fault::SwitchGate => return self.replace_gate(self.gate),
-            Fault::Cut(some) => {
-                let others: NodeSet = some.iter().map(|is_in| !is_in).collect();
-                self.simulation.network().cut(some.clone(), others.clone());
-                self.simulation.network().cut(others, some);
+            Fault::Cut(from, to) => {
+                self.simulation.network().cut(from, to);
                 self.is_cut = true;
             }
             Fault::Mend => {
@@ -351,7 +355,7 @@ impl<'a> World<'a> {
                 self.is_cut = false;
             }
             Fault::Loss(loss) => {
-                let options = crate::network::NetworkOptions { loss, ..self.plan.network.clone() };
+                let options = NetworkOptions { loss, ..self.plan.network.clone() };
                 self.simulation.network().set_options(options);
                 self.loss = Some(loss);
             }
@@ -574,6 +578,8 @@ impl<'a> World<'a> {
         config.probe_interval_ms = self.plan.probe_interval_ms;
         (config.sync_interval_ms, config.join_interval_ms) = (1_000, 100);
         config.jobs = self.plan.settings;
+        // Here the programs say who leads, and their terms are the fences that the truth expects.
+        config.federation.leadership = LeadershipMode::External;
         let generation = &mut self.generations[host as usize];
         *generation += 1;
         let config = Config { generation: Generation(*generation), ..config };

@@ -13,15 +13,15 @@ const HEIGHT: f64 = 340.0;
 const PLOT: [f64; 4] = [52.0, 16.0, 544.0, 296.0];
 
 /// One axis: values to pixels.
-struct Axis {
+pub(super) struct Axis {
     from: f64,
     to: f64,
-    pixels: [f64; 2],
+    pub pixels: [f64; 2],
     logarithmic: bool,
 }
 
 impl Axis {
-    fn linear(from: f64, to: f64, pixels: [f64; 2]) -> Axis {
+    pub fn linear(from: f64, to: f64, pixels: [f64; 2]) -> Axis {
         Axis { from, to: to.max(from + 1e-9), pixels, logarithmic: false }
     }
 
@@ -29,7 +29,7 @@ impl Axis {
         Axis { from, to, pixels, logarithmic: true }
     }
 
-    fn place(&self, value: f64) -> f64 {
+    pub fn place(&self, value: f64) -> f64 {
         let value = value.clamp(self.from, self.to);
         let share = if self.logarithmic {
             (value / self.from).ln() / (self.to / self.from).ln()
@@ -40,7 +40,7 @@ impl Axis {
     }
 
     /// Round values along the axis, about as many as asked for.
-    fn ticks(&self, wanted: f64) -> Vec<f64> {
+    pub fn ticks(&self, wanted: f64) -> Vec<f64> {
         if self.logarithmic {
             let decades = (-2..=4).flat_map(|e| [1.0, 3.0].map(|d| d * 10f64.powi(e)));
             return decades.filter(|tick| (self.from..=self.to).contains(tick)).collect();

@@ -6,6 +6,7 @@
 //! is computed from the [`Outcome`]; nothing is typed in.
 
 mod charts;
+mod deadline;
 mod map;
 mod prose;
 
@@ -37,6 +38,11 @@ pub fn page(outcome: &Outcome) -> String {
             "How the failure was noticed",
             &prose::detection(outcome),
             &charts::detection(outcome),
+        ),
+        section(
+            "The job that ran out of time",
+            &prose::deadline(outcome),
+            &deadline::deadline(outcome),
         ),
         section("What happened when", "", &prose::timeline(outcome)),
         section("The nodes", "", &prose::nodes(outcome)),

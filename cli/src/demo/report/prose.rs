@@ -1,6 +1,6 @@
 //! The report's words and tables.
 
-use super::super::record::{Outcome, PhaseRecord};
+use super::super::record::{Moment, Outcome, PhaseRecord};
 use super::{add, count, duration, escape, percent};
 
 /// The page's icon: three fish.
@@ -187,19 +187,49 @@ pub fn timeline(outcome: &Outcome) -> String {
     }
     html.push_str("</div>\n<ol class=\"timeline\">\n");
     for phase in &outcome.phases {
-        let PhaseRecord { name, start_ms, end_ms, summary } = phase;
+        let PhaseRecord { name, start_ms, end_ms, summary, moments } = phase;
         add(
             &mut html,
             format_args!(
-                "<li><b>{name}</b> <time>{:.1} s to {:.1} s</time><p>{}</p></li>\n",
+                "<li><b>{name}</b> <time>{:.1} s to {:.1} s</time><p>{}</p>{}</li>\n",
                 start_ms / 1e3,
                 end_ms / 1e3,
-                escape(summary)
+                escape(summary),
+                moment_list(moments)
             ),
         );
     }
     html.push_str("</ol>\n</div>\n");
     html
+}
+
+/// What was notable in a phase.
+fn moment_list(moments: &[Moment]) -> String {
+    if moments.is_empty() {
+        return String::new();
+    }
+    let items = moments.iter().map(|Moment { at_ms, text }| {
+        format!("<li><time>{:.2} s</time> {}</li>", at_ms / 1e3, escape(text))
+    });
+    format!("<ul class=\"moments\">{}</ul>", items.collect::<String>())
+}
+
+/// What the chart of the job that ran out of time says.
+pub fn deadline(outcome: &Outcome) -> String {
+    let timeout = &outcome.timeout;
+    let gate = outcome.nodes.get(timeout.gate).map_or("", |node| &node.name);
+    format!(
+        "Job {} was given {} and nobody finished it. Shortly before the end its workers asked for more \
+         time and were granted {} (AD-26), so nothing happened when the first time was over. Then its \
+         managers reported it, the {} declared the global timeout after {} (AD-34), and {} after its \
+         start the last datacenter had ended it. The nodes deliver these messages themselves.",
+        timeout.job,
+        duration(timeout.limit_ms),
+        duration(timeout.extension_ms),
+        escape(gate),
+        duration(timeout.decided_ms),
+        duration(timeout.ended_ms)
+    )
 }
 
 /// One line per node.

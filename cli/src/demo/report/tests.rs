@@ -127,6 +127,7 @@ fn fill(outcome: &mut Outcome) {
         start_ms,
         end_ms,
         summary: summary.to_owned(),
+        moments: vec![Moment { at_ms: start_ms + 1.0, text: format!("{name} <begins>") }],
     };
     outcome.phases = vec![
         phase(
@@ -141,6 +142,19 @@ fn fill(outcome: &mut Outcome) {
         phase("time out", 19_000.0, 21_000.0, "Job 1501 was ended after 2.00 s."),
         phase("leave", 21_000.0, 22_400.0, "13 nodes left, none was taken for dead."),
     ];
+    outcome.timeout = JobTimeout {
+        job: 1_501,
+        gate: 0,
+        at_ms: 19_000.0,
+        limit_ms: 3_000.0,
+        extension_ms: 1_000.0,
+        decided_ms: 4_003.0,
+        ended_ms: 4_094.0,
+        sites: vec![
+            JobSite { manager: 1, extended_ms: 2_700.0, ended_ms: 4_003.5 },
+            JobSite { manager: 11, extended_ms: 2_701.0, ended_ms: 4_094.0 },
+        ],
+    };
     outcome.traffic = Traffic {
         datagrams: 12_345,
         bytes: 2_345_678,
@@ -162,6 +176,8 @@ fn the_page_stands_alone() {
         assert!(page.contains(wanted), "{wanted}");
     }
     assert!(page.contains("killed &amp; known dead; 71 jobs &lt;rerouted&gt;"));
+    assert!(page.contains("<time>19.00 s</time> time out &lt;begins&gt;"));
+    assert!(page.contains("global timeout after 4.00 s") && page.contains("granted 1.00 s"));
     assert!(!page.contains("NaN") && !page.contains("inf"), "a figure is not a number");
     if let Some(path) = std::env::var_os("SHOAL_REPORT_PREVIEW") {
         std::fs::write(path, page).unwrap();

@@ -3,9 +3,9 @@
 //! A size that the peer declares is compared with the limits and never allocated. As with
 //! the Python node only the first zstd frame counts and what follows it is ignored.
 //!
-//! What this side sends is not compressed: a datagram of at most 1,400 bytes costs the network one packet
-//! either way, a raw block costs this side a header of 12 bytes instead of 3.5 µs, and the peer
-//! 22 ns instead of 2 µs (RFC 8878, sections 3.1.1.1 and 3.1.1.2.2).
+//! What this side sends is not compressed: a datagram of at most 1,400 bytes costs the network one
+//! packet either way, a raw block costs this side a header of 12 bytes instead of 3.5 µs, and the
+//! peer 22 ns instead of 2 µs (RFC 8878, sections 3.1.1.1 and 3.1.1.2.2).
 
 use zstd_safe::DCtx;
 
@@ -81,8 +81,8 @@ fn destination_too_small() -> usize {
     0usize.wrapping_sub(70)
 }
 
-/// Turns the `size` bytes that stand at [`PACKING_OVERHEAD`] of `buffer` into a zstd frame of one raw block,
-/// which starts at the beginning of `buffer`, and returns its size.
+/// Turns the `size` bytes that stand at [`PACKING_OVERHEAD`] of `buffer` into a zstd frame of one
+/// raw block, which starts at the beginning of `buffer`, and returns its size.
 ///
 /// # Panics
 /// When they do not fit a block, which holds [`FRAME_SIZE_MAX`] bytes and more.

@@ -4,13 +4,15 @@
 //! {"vec":[8 numbers],"height":s,"adjustment":s,"error":s,"sample_count":n}
 //! ```
 //!
-//! A reader for exactly this, because nothing may be allocated, nested without bound or read as a number that
-//! is none: Python's JSON knows `NaN` and `Infinity`, and one of them would spoil every coordinate it
-//! meets. Unknown keys are skipped; the last of equal keys counts. That gives Shoal nodes a place to say that
-//! they also speak the native format (`"shoal":1`): a Python node does not look at it.
+//! A reader for exactly this, because nothing may be allocated, nested without bound or read as a
+//! number that is none: Python's JSON knows `NaN` and `Infinity`, and one of them would spoil every
+//! coordinate it meets. Unknown keys are skipped; the last of equal keys counts. That gives Shoal
+//! nodes a place to say that they also speak the native format, and in which run:
+//! `"shoal":1,"generation":n`, at which a Python node does not look.
 
 use super::text::{self, TextWriter};
 use crate::coordinate::{Coordinate, DIMENSIONS};
+use crate::node::Generation;
 
 /// A longer text is no coordinate.
 pub const COORDINATE_TEXT_SIZE_MAX: usize = 1_024;
@@ -26,8 +28,17 @@ pub struct PeerCoordinate {
     pub coordinate: Coordinate,
     /// Round trips that led to it.
     pub sample_count: u64,
-    /// The version of the native format that the peer also speaks.
-    pub native_version: Option<u32>,
+    /// Present when the peer also speaks the native format.
+    pub native: Option<NativeAbility>,
+}
+
+/// That a peer also speaks the native format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativeAbility {
+    /// Which version of it.
+    pub version: u32,
+    /// Which run of the peer's program this is; the text has no other place for it.
+    pub generation: Generation,
 }
 
 /// Reads a coordinate; `None` unless vector, height and error are there and every number is finite.
@@ -38,7 +49,7 @@ pub(super) fn parse(json: &[u8]) -> Option<PeerCoordinate> {
     let mut reader = Reader { rest: json };
     let mut vector = None;
     let (mut height, mut error, mut adjustment) = (None, None, 0.0);
-    let (mut sample_count, mut native_version) = (0, None);
+    let (mut sample_count, mut version, mut generation) = (0, None, None);
     reader.expect(b'{')?;
     if !reader.take(b'}') {
         loop {
@@ -50,7 +61,8 @@ pub(super) fn parse(json: &[u8]) -> Option<PeerCoordinate> {
                 b"adjustment" => adjustment = reader.float()?,
                 b"error" => error = Some(reader.float()?),
                 b"sample_count" => sample_count = text::number(reader.scalar()?)?,
-                b"shoal" => native_version = text::small_number(reader.scalar()?),
+                b"shoal" => version = text::small_number(reader.scalar()?),
+                b"generation" => generation = text::number(reader.scalar()?).map(Generation),
                 _ => reader.skip_value(DEPTH_MAX)?,
             }
             if !reader.take(b',') {
@@ -61,7 +73,9 @@ pub(super) fn parse(json: &[u8]) -> Option<PeerCoordinate> {
     }
     reader.skip_space();
     let coordinate = Coordinate { vector: vector?, height: height?, adjustment, error: error? };
-    reader.rest.is_empty().then_some(PeerCoordinate { coordinate, sample_count, native_version })
+    let both = version.zip(generation);
+    let native = both.map(|(version, generation)| NativeAbility { version, generation });
+    reader.rest.is_empty().then_some(PeerCoordinate { coordinate, sample_count, native })
 }
 
 /// Writes a coordinate as the Python node does.
@@ -75,8 +89,9 @@ pub(super) fn write(peer: &PeerCoordinate, writer: &mut TextWriter) {
     writer.push(b",\"adjustment\":").push_float(coordinate.adjustment);
     writer.push(b",\"error\":").push_float(coordinate.error);
     writer.push(b",\"sample_count\":").push_number(peer.sample_count);
-    if let Some(version) = peer.native_version {
-        writer.push(b",\"shoal\":").push_number(version.into());
+    if let Some(native) = peer.native {
+        writer.push(b",\"shoal\":").push_number(native.version.into());
+        writer.push(b",\"generation\":").push_number(native.generation.0);
     }
     writer.push(b"}");
 }
@@ -179,7 +194,7 @@ mod tests {
     fn peer() -> PeerCoordinate {
         let vector = [-0.16103341207779984, 0.0, 1e-7, 0.0, 0.0, 0.0, 0.0, 2.5];
         let coordinate = Coordinate { vector, height: 0.0005, adjustment: -0.0001, error: 0.25 };
-        PeerCoordinate { coordinate, sample_count: 12, native_version: None }
+        PeerCoordinate { coordinate, sample_count: 12, native: None }
     }
 
     fn replaced(from: &str, to: &str) -> Option<PeerCoordinate> {
@@ -191,8 +206,9 @@ mod tests {
     #[test]
     fn survives_its_text_bit_for_bit() {
         assert_eq!(parse(JSON.as_bytes()), Some(peer()));
-        for native_version in [None, Some(NATIVE_VERSION)] {
-            let peer = PeerCoordinate { native_version, ..peer() };
+        let native = NativeAbility { version: NATIVE_VERSION, generation: Generation(u64::MAX) };
+        for native in [None, Some(native)] {
+            let peer = PeerCoordinate { native, ..peer() };
             let mut buffer = [0; 400];
             let mut writer = TextWriter::new(&mut buffer);
             write(&peer, &mut writer);
@@ -206,8 +222,12 @@ mod tests {
         assert_eq!(replaced("{", " { \"x\":[1,{\"y\":\"}\\\"\"},null], \"z\":{} ,"), Some(peer()));
         assert_eq!(replaced("12}", "12 }\n"), Some(peer()));
         assert_eq!(replaced(",\"sample_count\":12", "").unwrap().sample_count, 0);
-        assert_eq!(replaced("12}", "12,\"shoal\":7}").unwrap().native_version, Some(7));
-        assert_eq!(replaced("12}", "12,\"shoal\":true}").unwrap().native_version, None);
+        for (text, version) in [("7", Some(7)), ("true", None), ("-1", None)] {
+            let ability = format!("12,\"shoal\":{text},\"generation\":5}}");
+            let native = replaced("12}", &ability).unwrap().native;
+            assert_eq!(native.map(|native| native.version), version, "{text}");
+        }
+        assert_eq!(replaced("12}", "12,\"shoal\":1}").unwrap().native, None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A datagram being written, in the buffer that will be sent.
 //!
-//! First the base, then the sections in the order of the format, each as far as it fits: `m`, `h` and `w` up to
-//! five entries, nothing more once fewer than 50 bytes are left, `v` only while there are 150. What is
-//! asked for and does not fit is left out whole; nothing is ever cut.
+//! First the base, then the sections in the order of the format, each as far as it fits: `m`, `h`
+//! and `w` up to five entries, nothing more once fewer than 50 bytes are left, `v` only while there
+//! are 150. What is asked for and does not fit is left out whole; nothing is ever cut.
 
 use super::compression::{self, PACKING_OVERHEAD};
 use super::coordinate;
@@ -220,11 +220,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The text of a coordinate, for a sender whose coordinate changes less often than it is sent. Returns its
-/// size.
+/// The text of a coordinate, for a sender whose coordinate changes less often than it is sent.
+/// Returns its size.
 ///
 /// # Panics
-/// When `buffer` is smaller than [`COORDINATE_TEXT_SIZE_MAX`](coordinate::COORDINATE_TEXT_SIZE_MAX).
+/// When `buffer` is smaller than
+/// [`COORDINATE_TEXT_SIZE_MAX`](coordinate::COORDINATE_TEXT_SIZE_MAX).
 pub fn write_coordinate(peer: &PeerCoordinate, buffer: &mut [u8]) -> usize {
     assert!(buffer.len() >= coordinate::COORDINATE_TEXT_SIZE_MAX, "a coordinate may need it");
     let mut writer = TextWriter::new(buffer);
@@ -251,7 +252,7 @@ mod tests {
     fn coordinate() -> PeerCoordinate {
         let coordinate =
             Coordinate { vector: [0.125; 8], height: 0.25, adjustment: 0.0, error: 1.0 };
-        PeerCoordinate { coordinate, sample_count: 3, native_version: Some(1) }
+        PeerCoordinate { coordinate, sample_count: 3, native: None }
     }
 
     fn envelopes(seed: u64) -> Envelopes {

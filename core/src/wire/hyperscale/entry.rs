@@ -6,8 +6,8 @@
 //! worker = worker ":" owner ":" host ":" tcp ":" udp ":" state ":" incarnation ":" cores ":" free ":" timestamp ":" datacenter
 //! ```
 //!
-//! Timestamps are the monotonic clock of the node the entry is about, so they order its own entries and
-//! compare with nothing else.
+//! Timestamps are the monotonic clock of the node the entry is about, so they order its own entries
+//! and compare with nothing else.
 
 use super::text::{self, TextWriter, field};
 use crate::node::{Address, MemberState, Role};
@@ -162,9 +162,9 @@ impl<'a> HealthEntry<'a> {
             overload: Overload::from_text(next()?)?,
             is_accepting: next()? == b"1",
             capacity: signed(next()?)?,
-            throughput: text::float(next()?)?,
-            expected: text::float(next()?)?,
-            timestamp: text::float(next()?)?,
+            throughput: text::decimal(next()?)?,
+            expected: text::decimal(next()?)?,
+            timestamp: text::decimal(next()?)?,
         };
         rest.is_none().then_some(entry)
     }
@@ -241,7 +241,7 @@ impl<'a> WorkerEntry<'a> {
             incarnation: text::small_number(next()?)?,
             total_cores: text::small_number(next()?)?,
             available_cores: text::small_number(next()?)?,
-            timestamp: text::float(next()?)?,
+            timestamp: text::decimal(next()?)?,
             datacenter: text::utf8(next()?)?,
         };
         rest.is_none().then_some(entry)

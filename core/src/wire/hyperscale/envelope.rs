@@ -1,10 +1,12 @@
-//! The sealed envelope: `salt 16 | nonce 12 | ciphertext | tag 16`, AES-256-GCM without further data.
+//! The sealed envelope: `salt 16 | nonce 12 | ciphertext | tag 16`, AES-256-GCM without further
+//! data.
 //!
-//! The key of a datagram is `HKDF-SHA256(secret, salt)`, so whoever knows the secret opens every datagram
-//! by itself, and nothing has to be remembered about senders. The Python node draws salt and nonce for
-//! every datagram. Here a sender draws its salt once and counts in the nonce: the pair is as unique, the
-//! receiver cannot tell, and sealing is spared a key derivation. As in the native format the salt
-//! comes from the node's generation and seed, so two nodes of one cluster need different seeds.
+//! The key of a datagram is `HKDF-SHA256(secret, salt)`, so whoever knows the secret opens every
+//! datagram by itself, and nothing has to be remembered about senders. The Python node draws salt
+//! and nonce for every datagram. Here a sender draws its salt once and counts in the nonce: the
+//! pair is as unique, the receiver cannot tell, and sealing is spared a key derivation. As in the
+//! native format the salt comes from the node's generation and seed, so two nodes of one cluster
+//! need different seeds.
 //!
 //! There is no replay protection in this format: what is repeated within seconds is recognised
 //! above, by its payload.
@@ -49,8 +51,8 @@ pub struct Envelopes {
 }
 
 impl Envelopes {
-    /// Envelopes for a node with these secrets, of which there is at least one: the first, *primary* one
-    /// seals, all of them open.
+    /// Envelopes for a node with these secrets, of which there is at least one: the first,
+    /// *primary* one seals, all of them open.
     pub fn new(secrets: &[Secret], generation: u64, random: &mut Random) -> Envelopes {
         let mut salt = SaltBytes::default();
         salt[..8].copy_from_slice(&(generation ^ random.next_u64()).to_le_bytes());
@@ -66,8 +68,8 @@ impl Envelopes {
         self.own_key = key(&secrets[0], &self.salt);
     }
 
-    /// Seals the `size` bytes that stand at [`SEALED_OFFSET`] of `buffer` and returns the size of the
-    /// datagram, which starts at the beginning of `buffer`.
+    /// Seals the `size` bytes that stand at [`SEALED_OFFSET`] of `buffer` and returns the size of
+    /// the datagram, which starts at the beginning of `buffer`.
     ///
     /// # Panics
     /// When the buffer has no room for the tag.

@@ -4,9 +4,10 @@
 //! type "<" address "<" handler "<" clock 64, big-endian | length 4, big-endian | payload
 //! ```
 //!
-//! The address is what the sender calls itself. It tells who the sender is, never where an answer goes.
-//! Clocks have 512 bits on the wire; a value beyond [`Clock::MAX`] comes from no honest count of
-//! messages and is not adopted, so that no peer can drive this node's clock, or through it another's, to its end.
+//! The address is what the sender calls itself. It tells who the sender is, never where an answer
+//! goes. Clocks have 512 bits on the wire; a value beyond [`Clock::MAX`] comes from no honest count
+//! of messages and is not adopted, so that no peer can drive this node's clock, or through it
+//! another's, to its end.
 
 use crate::node::Address;
 
@@ -37,8 +38,8 @@ pub struct Frame<'a> {
     pub clock: Option<u64>,
     /// The message.
     pub payload: &'a [u8],
-    /// Whether the sender announced a longer payload than came. Nothing in it may be acted upon, because
-    /// its last words may be cut short and mean something else.
+    /// Whether the sender announced a longer payload than came. Nothing in it may be acted upon,
+    /// because its last words may be cut short and mean something else.
     pub is_cut_short: bool,
 }
 
@@ -72,7 +73,8 @@ impl<'a> Frame<'a> {
         Ok(Frame { kind, sender, handler, clock: Clock::read(clock), payload, is_cut_short })
     }
 
-    /// The sender's address when it is numeric and can be sent to: a name or `0.0.0.0` says nothing.
+    /// The sender's address when it is numeric and can be sent to: a name or `0.0.0.0` says
+    /// nothing.
     pub fn sender_address(&self) -> Option<Address> {
         text::address(self.sender).filter(Address::is_reachable)
     }
@@ -85,8 +87,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Times beyond are not adopted. A cluster that exchanged a million messages a second would take
-    /// nine thousand years to get there.
+    /// Times beyond are not adopted. A cluster that exchanged a million messages a second would
+    /// take nine thousand years to get there.
     pub const MAX: u64 = 1 << 58;
 
     /// The time now.
@@ -120,8 +122,8 @@ impl Clock {
     }
 }
 
-/// Writes everything but length and payload at the beginning of `buffer` and returns where the payload
-/// begins, `None` when the buffer is too small.
+/// Writes everything but length and payload at the beginning of `buffer` and returns where the
+/// payload begins, `None` when the buffer is too small.
 pub(super) fn write_prefix(
     buffer: &mut [u8],
     kind: FrameKind,

@@ -1,8 +1,8 @@
 //! The first part of a payload: what is asked, answered or told.
 //!
-//! `name [":" argument]* [">" target]`, where the target is the node that the message is about, except for
-//! `join`, which puts the protocol version before it, and for the messages between clusters, which carry a
-//! pickled body there.
+//! `name [":" argument]* [">" target]`, where the target is the node that the message is about,
+//! except for `join`, which puts the protocol version before it, and for the messages between
+//! clusters, which carry a pickled body there.
 
 use super::text;
 use crate::node::Address;
@@ -86,7 +86,8 @@ pub struct Message<'a> {
     pub name: Option<Name>,
     /// Everything between the first `:` of the name and the first `>`.
     pub arguments: &'a [u8],
-    /// Everything behind the first `>`: the target's text, or a pickled body, which is never looked into.
+    /// Everything behind the first `>`: the target's text, or a pickled body, which is never looked
+    /// into.
     pub body: &'a [u8],
 }
 

@@ -9,20 +9,21 @@
 //!
 //! Each file holds one layer; nothing here remembers a peer or decides anything. What comes in is
 //! read where it lies: [`Envelopes::open`] decrypts in place, [`Unpacker::unpack`] fills one buffer
-//! that is used again for every datagram, and [`Frame`], [`Payload`] and [`Message`] are views of it. What
-//! goes out is written once, by a [`Draft`] in the buffer that will be sent.
+//! that is used again for every datagram, and [`Frame`], [`Payload`] and [`Message`] are views of
+//! it. What goes out is written once, by a [`Draft`] in the buffer that will be sent.
 //!
 //! # What is read and what is written
 //! Reading is as liberal as the Python node where its behaviour is sound, and accepts what its
-//! present version really sends (a coroutine's text in place of an incarnation, for example). A section
-//! entry that breaks its form is skipped and counted; the other entries stand on their own. Writing keeps to
-//! what both the present version and a repaired one read: IP addresses as numbers, entries whole,
-//! datagrams of at most 1,400 bytes, zstd frames of raw blocks, which cost a copy.
+//! present version really sends (a coroutine's text in place of an incarnation, for example). A
+//! section entry that breaks its form is skipped and counted; the other entries stand on their own.
+//! Writing keeps to what both the present version and a repaired one read: IP addresses as numbers,
+//! entries whole, datagrams of at most 1,400 bytes, zstd frames of raw blocks, which cost a copy.
 //!
 //! # Limits
-//! Sizes are checked before anything is unpacked and no size that a peer declares is ever allocated:
-//! a frame has at most [`FRAME_SIZE_MAX`] bytes and at most [`UNPACKING_RATIO_MAX`] times the bytes it came
-//! in. Pickled bodies and embedded states are bytes to this code; it never looks into them.
+//! Sizes are checked before anything is unpacked and no size that a peer declares is ever
+//! allocated: a frame has at most [`FRAME_SIZE_MAX`] bytes and at most [`UNPACKING_RATIO_MAX`]
+//! times the bytes it came in. Pickled bodies and embedded states are bytes to this code; it never
+//! looks into them.
 
 pub mod compression;
 pub mod coordinate;
@@ -35,7 +36,7 @@ pub mod payload;
 mod text;
 
 pub use compression::Unpacker;
-pub use coordinate::PeerCoordinate;
+pub use coordinate::{NativeAbility, PeerCoordinate};
 pub use draft::Draft;
 pub use entry::{HealthEntry, MemberEntry, UpdateKind, WorkerEntry};
 pub use envelope::Envelopes;
@@ -43,8 +44,8 @@ pub use frame::{Clock, Frame, FrameKind};
 pub use message::{Message, Name};
 pub use payload::Payload;
 
-/// The largest frame that is unpacked, in bytes. A frame is a header of some hundred bytes and a payload that
-/// the Python node never makes longer than about 2,700 bytes.
+/// The largest frame that is unpacked, in bytes. A frame is a header of some hundred bytes and a
+/// payload that the Python node never makes longer than about 2,700 bytes.
 pub const FRAME_SIZE_MAX: usize = 65_536;
 /// How many times larger than its packed form a frame may be.
 pub const UNPACKING_RATIO_MAX: usize = 100;

@@ -1,9 +1,9 @@
 //! A payload taken apart: the base, and the sections that ride on it.
 //!
-//! A section begins with `#|` and its letter: `s` the embedded state, `m` members, `h` health, `w` workers,
-//! `v` the sender's coordinate. The Python node writes them in this order and searches for
-//! them one at a time, which loses or damages some on its way through. Here they are found in one pass, in
-//! any order; of several with one letter the first counts.
+//! A section begins with `#|` and its letter: `s` the embedded state, `m` members, `h` health, `w`
+//! workers, `v` the sender's coordinate. The Python node writes them in this order and searches for
+//! them one at a time, which loses or damages some on its way through. Here they are found in one
+//! pass, in any order; of several with one letter the first counts.
 
 use super::coordinate::PeerCoordinate;
 use super::entry::{HealthEntry, MemberEntry, WorkerEntry};
@@ -101,7 +101,8 @@ impl<'a> Payload<'a> {
         self.coordinate.map(|json| coordinate::parse(json).ok_or(MalformedEntry))
     }
 
-    /// Decodes the embedded state into `buffer`; `None` when there is none, or it is no base64 or too large.
+    /// Decodes the embedded state into `buffer`; `None` when there is none, or it is no base64 or
+    /// too large.
     pub fn decode_state<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         let size = BASE64.decode_slice(self.state?, buffer).ok()?;
         Some(&buffer[..size])

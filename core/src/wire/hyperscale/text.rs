@@ -59,6 +59,15 @@ pub(super) fn float(text: &[u8]) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
+/// The largest measurement or time that an entry tells; with its decimals it is a number of legal
+/// length.
+const DECIMAL_MAX: f64 = 1e15;
+
+/// A number of an entry, which is written with a fixed number of decimals.
+pub(super) fn decimal(text: &[u8]) -> Option<f64> {
+    float(text).filter(|value| value.abs() <= DECIMAL_MAX)
+}
+
 /// Text that may be told to the host.
 pub(super) fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
@@ -160,8 +169,9 @@ impl<'a> TextWriter<'a> {
         self.push_formatted(format_args!("{value:?}"))
     }
 
-    /// Rounded to a number of decimals.
+    /// Rounded to a number of decimals; what no reader would take is 0 or the nearest legal number.
     pub fn push_decimals(&mut self, value: f64, decimals: usize) -> &mut TextWriter<'a> {
+        let value = if value.is_nan() { 0.0 } else { value.clamp(-DECIMAL_MAX, DECIMAL_MAX) };
         self.push_formatted(format_args!("{value:.decimals$}"))
     }
 
@@ -247,6 +257,17 @@ mod tests {
                 Some(value)
             );
         }
+    }
+
+    #[test]
+    fn decimals_are_written_so_that_they_are_read() {
+        for value in [0.0, -1.5, 1e15, -1e15, 1e300, f64::INFINITY, f64::NAN] {
+            let text = written(|w| {
+                w.push_decimals(value, 6);
+            });
+            assert!(decimal(text.as_bytes()).is_some(), "{text}");
+        }
+        assert_eq!(decimal(b"1e16"), None);
     }
 
     #[test]

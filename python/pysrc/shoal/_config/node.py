@@ -99,6 +99,12 @@ class Config:
     Durations are whole milliseconds. `dataclasses.replace` makes a changed copy.
     """
 
+    wire_format: str = _DEFAULTS["wire_format"]
+    """The format to begin with: "native", or "hyperscale" among its Python nodes. All nodes of a
+    cluster need the same."""
+    source_request_rate: int = _DEFAULTS["source_request_rate"]
+    """Requests per second that one source may send in hyperscale's format, and how many at once;
+    10 to 10,000,000. What is beyond is refused and counted."""
     probe_interval_ms: int = _DEFAULTS["probe_interval_ms"]
     """Time between two probes of this node; 10 to 60,000. (SWIM: protocol period.)"""
     probe_timeout_min_ms: int = _DEFAULTS["probe_timeout_min_ms"]

@@ -1,0 +1,1 @@
+"""Mirrors `hyperscale.distributed.swim.gossip`."""
