@@ -26,7 +26,6 @@ const FILES: [(&str, &str); 22] = [
     ("engine_jobs", "shoal_engine_job_"),
     ("node", "shoal_node_start"),
     ("node_jobs", "shoal_node_job_"),
-    ("node_routes", "shoal_node_route"),
     ("envelope", "shoal_envelope_new"),
     ("coordinate", "shoal_coordinate_new"),
     ("router_config", "shoal_router_config_"),
