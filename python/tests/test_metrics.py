@@ -6,7 +6,6 @@ from typing import Any
 from cluster import make_node, running_cluster, until
 from prometheus_client.openmetrics import parser
 
-
 text_string_to_metric_families: Any = vars(parser)["text_string_to_metric_families"]
 
 
