@@ -137,6 +137,14 @@ impl Fleet {
                 command
             }
         };
+        // The program takes settings from the environment, too; what is measured are its defaults.
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        for name in settings.filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("SHOAL_") && name != "SHOAL_SECRET"
+        }) {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Guarded::spawn(&mut command).map_err(|error| error.to_string())?;
         self.listen(agent, process.0.stdout.take().expect("it is piped"));

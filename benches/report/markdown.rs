@@ -111,7 +111,18 @@ pub fn short_table(run: &Run) -> String {
         vec![goal.what.to_owned(), figure, goal.compared.clone(), goal.ratio.clone()]
     });
     let table = table(&["one core, loopback", "Shoal", "compared with", "ratio"], rows);
-    format!("{BEGIN}{table}{END}")
+    format!("{BEGIN}{table}\n{}\n{END}", circumstances(run))
+}
+
+/// What a reader must know of a run before comparing: how long it was and how busy the machine.
+fn circumstances(run: &Run) -> String {
+    let fact = |wanted: &str| {
+        let found = run.machine.facts.iter().find(|(name, _)| name == wanted);
+        found.map_or("unknown", |(_, value)| value.as_str())
+    };
+    let kind = if run.quick { "A quick run" } else { "A full run" };
+    let [commit, before, after] = ["commit", "load before", "load after"].map(fact);
+    format!("{kind} of {commit}; load of the machine {before} before and {after} after.")
 }
 
 /// What could not be measured, each with its reason.
