@@ -4,7 +4,7 @@
 //! the asyncio side, the exceptions, the enums and the settings class are Python code in
 //! `pysrc/shoal`, which imports from here and adds what is Python's own. Every class of `shoal` is
 //! frozen and guards its state itself, so that the module needs no global interpreter lock; those
-//! of `shoal.hyperscale` ([`hyperscale`]) refuse a second thread instead.
+//! of `shoal.hyperscale` refuse a second thread instead.
 
 mod clock;
 mod config;

@@ -87,7 +87,7 @@ def test_engines_form_a_cluster_and_measure_it() -> None:
         assert engine.health_score == 0
         assert engine.coordinate == members[0].coordinate
     kinds = {type(event) for _, event in network.events}
-    assert kinds == {shoal.MemberEvent, shoal.Joined}
+    assert kinds == {shoal.MemberEvent, shoal.Joined, shoal.LeaderElected}
 
 
 def test_a_silent_engine_is_found_dead_and_one_that_leaves_left() -> None:

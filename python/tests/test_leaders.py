@@ -16,7 +16,7 @@ async def test_a_gate_routes_to_a_datacenter_with_a_leader() -> None:
         assert manager.leader() == shoal.Leadership(None, 0, is_own=False)
         manager.set_load(total_cores=8, available_cores=6, queue_depth=2)
         events = manager.events()
-        # One manager is its own majority, once it has waited for what it might have promised before.
+        # One manager is its own majority, once it has waited out what it may have promised.
         await until(lambda: manager.leader().is_own)
         async for event in events:
             if isinstance(event, shoal.LeaderElected):

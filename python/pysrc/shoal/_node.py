@@ -331,8 +331,8 @@ class Node:
     # Leaders and routing
 
     def leader(self) -> Leadership:
-        """Who leads this node's own datacenter. A manager knows it from its elections, a gate from its
-        probes, a worker does not know it."""
+        """Who leads this node's own datacenter. A manager knows it from its elections, a gate from
+        its probes, a worker does not know it."""
         return self._native.leader()
 
     def name_leader(self, leader: Address | None, term: int) -> None:
@@ -350,8 +350,8 @@ class Node:
         worker_count: int = 0,
         healthy_worker_count: int = 0,
     ) -> None:
-        """Tells how busy this manager's datacenter is, best every few seconds. While it leads, gates
-        hear that and how old it is: news older than 30 s demotes the datacenter.
+        """Tells how busy this manager's datacenter is, best every few seconds. While it leads,
+        gates hear that and how old it is: news older than 30 s demotes the datacenter.
 
         worker_count: 0 leaves the counting of workers to membership.
         """

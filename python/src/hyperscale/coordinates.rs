@@ -186,6 +186,7 @@ impl NetworkCoordinate {
     }
 
     /// The form in which it is put into a datagram.
+    #[allow(clippy::wrong_self_convention, reason = "the name is hyperscale's")]
     fn to_dict<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item(pyo3::intern!(py, "vec"), self.vec(py)?)?;
