@@ -225,8 +225,8 @@ impl Program {
     fn take_over(&mut self, dead: Address) -> Result<(), Failure> {
         let Some((snapshots, at)) = self.published.remove(&dead) else { return Ok(()) };
         for snapshot in snapshots {
-            // The fence becomes one more than the dead leader's. Where leaders are elected, the term
-            // of the election goes here.
+            // The fence becomes higher than the dead leader's by itself; a term of elections outside
+            // Shoal would go here.
             let snapshot = snapshot.aged(self.node.now() - at);
             let change = LeaderChange::Gained { snapshot, term: FenceToken(0) };
             if self.node.leader_changed(snapshot.job, change)? {

@@ -101,6 +101,11 @@ fn converse(folder: &Folder, arguments: &[&str]) -> Vec<String> {
     let samples = json_of(&one, &["metrics"]);
     let alive = |sample: &Value| sample["name"] == "shoal_peers_alive" && sample["value"] == 2.0;
     assert!(samples.as_array().unwrap().iter().any(alive));
+    wait_until("the gate has a place for jobs", || {
+        json_of(&one, &["route", "nightly"])["datacenter"] == "default"
+    });
+    let (code, line) = failure_of(&two, &["route", "nightly"]);
+    assert!(code == 1 && line.contains("only a gate can do this"), "{line}");
     let (code, line) = failure_of(&one, &["rtt", "192.0.2.1:1"]);
     assert!(code == 1 && line.contains("no member"), "{line}");
 

@@ -59,12 +59,22 @@ fn the_documented_table_is_what_is_measured() {
     let sources = Sources { stats: &stats, gauges: &gauges, members: &members, backend };
     metrics::write_node(&mut text, &sources);
     metrics::write_routing(&mut text, &RouterStats::default());
-    let document = include_str!("../docs/operations.md");
-    let documented: Vec<&str> =
-        document.lines().filter(|line| line.starts_with("| `shoal_")).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let is_row = |line: &&str| line.starts_with("| `shoal_");
+    let documented: Vec<&str> = document.lines().filter(is_row).collect();
     let measured = rows_of(&text);
-    let table = measured.join("\n");
-    assert!(documented == measured, "the table in docs/operations.md should be\n{table}");
+    if documented != measured && std::env::var_os("SHOAL_UPDATE_TABLE").is_some() {
+        let before = document.lines().take_while(|line| !is_row(line));
+        let after = document.lines().skip_while(|line| !is_row(line)).skip_while(is_row);
+        let rows = measured.iter().map(String::as_str);
+        let lines: Vec<&str> = before.chain(rows).chain(after).collect();
+        return std::fs::write(path, lines.join("\n") + "\n").unwrap();
+    }
+    assert!(
+        documented == measured,
+        "the table in docs/operations.md is old; SHOAL_UPDATE_TABLE=1 makes this test write it"
+    );
 }
 
 /// Datagrams by which a member of the cluster speaks of ten thousand workers that are not there.

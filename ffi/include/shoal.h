@@ -194,6 +194,47 @@ struct sockaddr;
  */
 #define SHOAL_EVENT_JOB_STATUS_CORRECTION 16
 
+/** `datacenter` has a leader that holds its lease, at `address`, in the term `fence`. */
+#define SHOAL_EVENT_LEADER_ELECTED 17
+
+/**
+ * The leader of `datacenter` at `address`, in the term `fence`, resigned or is not heard any more.
+ */
+#define SHOAL_EVENT_LEADER_LOST 18
+
+/**
+ * This node leads its datacenter no longer; its term was `fence`, and `reason` is a
+ * `SHOAL_RESIGNATION_` number.
+ */
+#define SHOAL_EVENT_STEPPED_DOWN 19
+
+/** On a gate: it hears `datacenter` again or no more; `state` is a `SHOAL_REACHABILITY_` number. */
+#define SHOAL_EVENT_REACHABILITY 20
+
+/**
+ * On a gate: so many datacenters fell silent together (`attempts` of `lost`) that it blames its own
+ * network.
+ */
+#define SHOAL_EVENT_NETWORK_SUSPECTED 21
+
+/** On a gate: enough datacenters answer again. */
+#define SHOAL_EVENT_NETWORK_RECOVERED 22
+
+/** The leader could not renew its lease with a majority. */
+#define SHOAL_RESIGNATION_LEASE_LOST 1
+
+/** Others are in a later term. */
+#define SHOAL_RESIGNATION_SUPERSEDED 2
+
+/** Its local health was poor for a whole lease, and a fit manager can take over. */
+#define SHOAL_RESIGNATION_UNHEALTHY 3
+
+/** It leaves. */
+#define SHOAL_RESIGNATION_LEAVING 4
+
+/** Its host named another. */
+#define SHOAL_RESIGNATION_REPLACED 5
+
 /** Timeout and extensions have passed in this datacenter. */
 #define SHOAL_TIMEOUT_DEADLINE 1
 
@@ -280,6 +321,18 @@ struct sockaddr;
 
 /** The machine is dead, has left, or is not known. */
 #define SHOAL_STANDING_DEAD 4
+
+/** The gate has not heard the datacenter so far. */
+#define SHOAL_REACHABILITY_UNKNOWN 0
+
+/** Its managers answer. */
+#define SHOAL_REACHABILITY_REACHABLE 1
+
+/** It has not answered for some time. */
+#define SHOAL_REACHABILITY_SUSPECTED 2
+
+/** It has not answered for so long that it is not counted on. */
+#define SHOAL_REACHABILITY_UNREACHABLE 3
 
 /** What sealing adds to a message, in bytes. */
 #define SHOAL_ENVELOPE_OVERHEAD 48
@@ -628,6 +681,16 @@ typedef struct shoal_config {
   uint32_t source_request_rate;
   /** Zero. */
   uint32_t reserved;
+  /**
+   * How many managers this datacenter is meant to have; 1 to 1,000,000. No majority is counted out
+   * of fewer, so with the right number here two halves of it never both elect a leader.
+   */
+  uint32_t manager_count_min;
+  /**
+   * 1 when the program names the leader with `shoal_node_name_leader`, 0 when the managers elect
+   * it. The same for all managers of a datacenter.
+   */
+  uint32_t has_external_leader;
 } shoal_config;
 
 /** A datagram to send. */
@@ -650,11 +713,11 @@ typedef struct shoal_worker_id {
 typedef struct shoal_event {
   /** What happened: a `SHOAL_EVENT_` number. */
   uint32_t kind;
-  /** Member: what it is now, a `SHOAL_STATE_` number. */
+  /** Member: what it is now, a `SHOAL_STATE_` number. Reachability: what it is now. */
   uint8_t state;
   /** Member: what it does, a `SHOAL_ROLE_` number. */
   uint8_t role;
-  /** Timed out: why, a `SHOAL_TIMEOUT_` number. */
+  /** Timed out: why, a `SHOAL_TIMEOUT_` number. Stepped down: why. */
   uint8_t reason;
   /** Status correction: how the job ended, a `SHOAL_OUTCOME_` number. */
   uint8_t outcome;
@@ -675,7 +738,7 @@ typedef struct shoal_event {
    * running. Job stuck: for how long.
    */
   uint64_t lasted_ns;
-  /** Job: the leadership that this is about. */
+  /** Job: the leadership that this is about. Leader: the term. */
   uint64_t fence;
   /** Job: which one. */
   struct shoal_job_id job;
@@ -924,6 +987,147 @@ typedef struct shoal_datacenter_snapshot {
   uint8_t reserved[16];
 } shoal_datacenter_snapshot;
 
+/** Where a job goes, and why. */
+typedef struct shoal_decision {
+  /** The datacenter that was decided for. */
+  uint32_t selected;
+  /** The primary that the job had before, or `SHOAL_DATACENTER_NONE`. */
+  uint32_t previous;
+  /**
+   * How many datacenters lead the chain as primaries, all of one bucket; the others are
+   * fallbacks.
+   */
+  uint32_t primary_count;
+  /** How many datacenters the chain has: see `shoal_router_chain`. */
+  uint32_t chain_count;
+  /** How many candidates may not take the job: see `shoal_router_excluded`. */
+  uint32_t excluded_count;
+  /** Why it came out like this: a `SHOAL_REASON_` number. */
+  uint8_t reason;
+  /**
+   * The bucket of the primaries, which is the worst health the job has to accept: a
+   * `SHOAL_BUCKET_` number.
+   */
+  uint8_t bucket;
+  /** 1 when datacenters were ranked by capacity, because round trips are not known yet. */
+  uint8_t is_bootstrap;
+  /** 1 when the job moved from one primary to another. A first choice is no move. */
+  uint8_t has_switched;
+  /** Zero. */
+  uint8_t reserved[40];
+} shoal_decision;
+
+/** Where a job goes. */
+typedef struct shoal_route {
+  /** The datacenter that was decided for, and the manager there to send the job to. */
+  struct shoal_datacenter_target target;
+  /** Why. */
+  struct shoal_decision decision;
+  /** Zero. */
+  uint8_t reserved[32];
+} shoal_route;
+
+/** One datacenter of a decision's chain. */
+typedef struct shoal_ranked {
+  /** Its number. */
+  uint32_t datacenter;
+  /** The bucket it was routed in: a `SHOAL_BUCKET_` number. */
+  uint8_t bucket;
+  /** 1 when it was demoted to its bucket because its health is old news. */
+  uint8_t has_stale_health;
+  /** 1 when its round trip is known; otherwise a cautious stand-in was scored. */
+  uint8_t has_rtt;
+  /** 1 when the job prefers it. */
+  uint8_t is_preferred;
+  /** 1 when it failed the job lately. */
+  uint8_t is_cooling;
+  /** Zero. */
+  uint8_t reserved_flags[7];
+  /** What ranks: lower is better. Outside a bootstrap decision the product of all below. */
+  double score;
+  /** The latency that was scored, in ms. */
+  double latency_ms;
+  /** How much worse load makes it, from 1. */
+  double load_factor;
+  /** How much worse it makes it that the round trip is not well known, from 1. */
+  double quality_penalty;
+  /** The candidate's own weight, from 1. */
+  double severity;
+  /** What this job makes of it: below 1 where preferred, above 1 where it failed lately. */
+  double multiplier;
+} shoal_ranked;
+
+/** A datacenter as a gate sees it. */
+typedef struct shoal_datacenter {
+  /** Its name, NUL terminated. */
+  char name[SHOAL_DATACENTER_SIZE];
+  /** Its number in decisions. */
+  uint32_t number;
+  /** Whether its leader is heard: a `SHOAL_REACHABILITY_` number. */
+  uint8_t reachability;
+  /** How well it is: a `SHOAL_HEALTH_` number. */
+  uint8_t health;
+  /** 1 when `rtt` is known, else 0. */
+  uint8_t has_rtt;
+  /** Zero. */
+  uint8_t reserved_flags;
+  /** Its leader; all zero when none has been heard of. */
+  struct shoal_address leader;
+  /** The term that it leads in. */
+  uint64_t term;
+  /** When the leader told its load, on the node's clock; 0 when it has not. */
+  uint64_t updated_at_ns;
+  /** Cores that are free on healthy workers. */
+  uint32_t available_cores;
+  /** Cores of all registered workers. */
+  uint32_t total_cores;
+  /** Jobs that wait there. */
+  uint32_t queue_depth;
+  /** Managers that are registered there. */
+  uint32_t manager_count;
+  /** Managers among them that answer. */
+  uint32_t usable_manager_count;
+  /** Zero. */
+  uint32_t reserved_count;
+  /** The round trip to its leader. */
+  struct shoal_rtt rtt;
+  /** Zero. */
+  uint8_t reserved[32];
+} shoal_datacenter;
+
+/** Who leads the node's own datacenter. */
+typedef struct shoal_leadership {
+  /** The leader; all zero when none is known. */
+  struct shoal_address leader;
+  /**
+   * The highest term known. While there is a leader, the one it leads in, which is the
+   * fence of its jobs.
+   */
+  uint64_t term;
+  /** 1 when it is this node, and its lease holds. */
+  uint8_t is_own;
+  /** Zero. */
+  uint8_t reserved[23];
+} shoal_leadership;
+
+/** How busy a datacenter is. */
+typedef struct shoal_load {
+  /** Workers that are registered; 0 leaves the counting of workers to membership. */
+  uint32_t worker_count;
+  /** Workers that work. */
+  uint32_t healthy_worker_count;
+  /** Cores of all registered workers. */
+  uint32_t total_cores;
+  /** Cores that are free on healthy workers. */
+  uint32_t available_cores;
+  /** Jobs that wait. */
+  uint32_t queue_depth;
+  /** Jobs that run. */
+  uint32_t active_job_count;
+  /** Zero. */
+  uint8_t reserved[8];
+} shoal_load;
+
 /** All settings of a router. */
 typedef struct shoal_router_config {
   /**
@@ -1054,66 +1258,6 @@ typedef struct shoal_candidate {
   uint8_t reserved[32];
 } shoal_candidate;
 
-/** Where a job goes, and why. */
-typedef struct shoal_decision {
-  /** The datacenter that was decided for. */
-  uint32_t selected;
-  /** The primary that the job had before, or `SHOAL_DATACENTER_NONE`. */
-  uint32_t previous;
-  /**
-   * How many datacenters lead the chain as primaries, all of one bucket; the others are
-   * fallbacks.
-   */
-  uint32_t primary_count;
-  /** How many datacenters the chain has: see `shoal_router_chain`. */
-  uint32_t chain_count;
-  /** How many candidates may not take the job: see `shoal_router_excluded`. */
-  uint32_t excluded_count;
-  /** Why it came out like this: a `SHOAL_REASON_` number. */
-  uint8_t reason;
-  /**
-   * The bucket of the primaries, which is the worst health the job has to accept: a
-   * `SHOAL_BUCKET_` number.
-   */
-  uint8_t bucket;
-  /** 1 when datacenters were ranked by capacity, because round trips are not known yet. */
-  uint8_t is_bootstrap;
-  /** 1 when the job moved from one primary to another. A first choice is no move. */
-  uint8_t has_switched;
-  /** Zero. */
-  uint8_t reserved[40];
-} shoal_decision;
-
-/** One datacenter of a decision's chain. */
-typedef struct shoal_ranked {
-  /** Its number. */
-  uint32_t datacenter;
-  /** The bucket it was routed in: a `SHOAL_BUCKET_` number. */
-  uint8_t bucket;
-  /** 1 when it was demoted to its bucket because its health is old news. */
-  uint8_t has_stale_health;
-  /** 1 when its round trip is known; otherwise a cautious stand-in was scored. */
-  uint8_t has_rtt;
-  /** 1 when the job prefers it. */
-  uint8_t is_preferred;
-  /** 1 when it failed the job lately. */
-  uint8_t is_cooling;
-  /** Zero. */
-  uint8_t reserved_flags[7];
-  /** What ranks: lower is better. Outside a bootstrap decision the product of all below. */
-  double score;
-  /** The latency that was scored, in ms. */
-  double latency_ms;
-  /** How much worse load makes it, from 1. */
-  double load_factor;
-  /** How much worse it makes it that the round trip is not well known, from 1. */
-  double quality_penalty;
-  /** The candidate's own weight, from 1. */
-  double severity;
-  /** What this job makes of it: below 1 where preferred, above 1 where it failed lately. */
-  double multiplier;
-} shoal_ranked;
-
 /** A candidate that may not take the job. */
 typedef struct shoal_excluded {
   /** Its number. */
@@ -1186,6 +1330,12 @@ typedef struct shoal_manager_candidate {
 
 /** The node has another role than this is for. */
 #define SHOAL_WRONG_ROLE -13
+
+/** The managers elect their leader, so it cannot be named. */
+#define SHOAL_LEADER_ELECTED -14
+
+/** The term of a named leader is over, belongs to another, or is too high. */
+#define SHOAL_STALE_TERM -15
 
 /** No address and port in a form that Shoal reads. */
 #define SHOAL_INVALID_ADDRESS -20
@@ -2177,6 +2327,85 @@ shoal_status shoal_node_gate_job_released(const struct shoal_node *node,
 
 /** How many jobs this node leads or watches. */
 shoal_status shoal_node_job_count(const struct shoal_node *node, size_t *count);
+
+/*
+ * Leaders, datacenters and routing on nodes. Managers elect the leader of their datacenter, gates
+ * ask leaders how their datacenters are, and route jobs by what they hear, by head counts and by
+ * distance. What happens comes as events. The numbers in decisions are those of
+ * `shoal_datacenter`; they never change while the node runs.
+ */
+
+/**
+ * Routes a job over the datacenters that this gate knows. `preferred` are the datacenters
+ * that the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain
+ * as there is room for, the one to try first in front, and how many there are to `count`.
+ * `SHOAL_NONE` when no datacenter may take the job: then only `count` is written, as 0.
+ */
+shoal_status shoal_node_route(const struct shoal_node *node,
+                              const struct shoal_job_id *job,
+                              const struct shoal_datacenter_target *preferred,
+                              size_t preferred_count,
+                              struct shoal_route *route,
+                              struct shoal_ranked *chain,
+                              size_t capacity,
+                              size_t *count);
+
+/**
+ * Notes that a job was sent to a datacenter, and to which manager unless that is all zero. It
+ * counts as waiting there until the leader tells its load again. `SHOAL_NONE` when this gate
+ * does not know the datacenter.
+ */
+shoal_status shoal_node_job_sent(const struct shoal_node *node,
+                                 const struct shoal_job_id *job,
+                                 const struct shoal_datacenter_target *target);
+
+/**
+ * Notes that a datacenter failed a job, which counts against it for that job for a while.
+ * `SHOAL_NONE` when this gate does not know the datacenter.
+ */
+shoal_status shoal_node_job_failed(const struct shoal_node *node,
+                                   const struct shoal_job_id *job,
+                                   const struct shoal_datacenter_target *target);
+
+/**
+ * Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves
+ * when they are over. `SHOAL_NONE` when nothing was known of it.
+ */
+shoal_status shoal_node_forget_route(const struct shoal_node *node,
+                                     const struct shoal_job_id *job);
+
+/**
+ * Writes as many datacenters that this gate watches as there is room for, and how many there
+ * are to `count`; none on other nodes.
+ */
+shoal_status shoal_node_datacenters(const struct shoal_node *node,
+                                    struct shoal_datacenter *datacenters,
+                                    size_t capacity,
+                                    size_t *count);
+
+/**
+ * Who leads the node's own datacenter. A manager knows it from its elections, a gate from its
+ * probes, a worker does not know it.
+ */
+shoal_status shoal_node_leader(const struct shoal_node *node,
+                               struct shoal_leadership *leadership);
+
+/**
+ * Names the leader of this manager's datacenter, or with NULL that there is none, where
+ * `has_external_leader` says that the host does. The named leader tells the other managers,
+ * so naming it there is enough.
+ */
+shoal_status shoal_node_name_leader(const struct shoal_node *node,
+                                    const struct shoal_address *leader,
+                                    uint64_t term);
+
+/**
+ * Tells how busy this manager's datacenter is. While the manager leads, gates hear that with
+ * every answer to a probe. A host that never tells is routed to by distance; one that stops
+ * telling is taken for degraded after half a minute.
+ */
+shoal_status shoal_node_set_load(const struct shoal_node *node,
+                                 const struct shoal_load *load);
 
 /*
  * The sealed envelope of Shoal's own datagrams, alone: for programs that watch, relay or make

@@ -147,8 +147,8 @@ pub struct shoal_config {
     pub source_request_rate: u32,
     /// Zero.
     pub reserved: u32,
-    /// How many managers this datacenter is meant to have; 1 to 1,000,000. No majority is counted out
-    /// of fewer, so with the right number here two halves of it never both elect a leader.
+    /// How many managers this datacenter is meant to have; 1 to 1,000,000. No majority is counted
+    /// out of fewer, so with the right number here two halves of it never both elect a leader.
     pub manager_count_min: u32,
     /// 1 when the program names the leader with `shoal_node_name_leader`, 0 when the managers elect
     /// it. The same for all managers of a datacenter.

@@ -103,8 +103,8 @@ pub const SHOAL_EVENT_LEADER_LOST: u32 = 18;
 pub const SHOAL_EVENT_STEPPED_DOWN: u32 = 19;
 /// On a gate: it hears `datacenter` again or no more; `state` is a `SHOAL_REACHABILITY_` number.
 pub const SHOAL_EVENT_REACHABILITY: u32 = 20;
-/// On a gate: so many datacenters fell silent together (`attempts` of `lost`) that it blames its own
-/// network.
+/// On a gate: so many datacenters fell silent together (`attempts` of `lost`) that it blames its
+/// own network.
 pub const SHOAL_EVENT_NETWORK_SUSPECTED: u32 = 21;
 /// On a gate: enough datacenters answer again.
 pub const SHOAL_EVENT_NETWORK_RECOVERED: u32 = 22;

@@ -34,8 +34,8 @@ pub const SHOAL_REACHABILITY_UNREACHABLE: u8 = 3;
 pub struct shoal_leadership {
     /// The leader; all zero when none is known.
     pub leader: shoal_address,
-    /// The highest term known. While there is a leader, the one it leads in, which is the fence of
-    /// its jobs.
+    /// The highest term known. While there is a leader, the one it leads in, which is the
+    /// fence of its jobs.
     pub term: u64,
     /// 1 when it is this node, and its lease holds.
     pub is_own: u8,
@@ -115,10 +115,10 @@ pub struct shoal_route {
     pub reserved: [u8; 32],
 }
 
-/// Routes a job over the datacenters that this gate knows. `preferred` are the datacenters that the job
-/// prefers, by name, or NULL. Writes as many datacenters of the decision's chain as there is room
-/// for, the one to try first in front, and how many there are to `count`. `SHOAL_NONE` when no
-/// datacenter may take the job: then only `count` is written, as 0.
+/// Routes a job over the datacenters that this gate knows. `preferred` are the datacenters
+/// that the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain
+/// as there is room for, the one to try first in front, and how many there are to `count`.
+/// `SHOAL_NONE` when no datacenter may take the job: then only `count` is written, as 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_route(
     node: Option<&shoal_node>,
@@ -150,8 +150,8 @@ pub unsafe extern "C" fn shoal_node_route(
 }
 
 /// Notes that a job was sent to a datacenter, and to which manager unless that is all zero. It
-/// counts as waiting there until the leader tells its load again. `SHOAL_NONE` when this gate does
-/// not know the datacenter.
+/// counts as waiting there until the leader tells its load again. `SHOAL_NONE` when this gate
+/// does not know the datacenter.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_job_sent(
     node: Option<&shoal_node>,
@@ -180,8 +180,8 @@ pub extern "C" fn shoal_node_job_failed(
     })
 }
 
-/// Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves when they
-/// are over. `SHOAL_NONE` when nothing was known of it.
+/// Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves
+/// when they are over. `SHOAL_NONE` when nothing was known of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_forget_route(
     node: Option<&shoal_node>,
@@ -190,8 +190,8 @@ pub extern "C" fn shoal_node_forget_route(
     ask(node, |node| known(node.forget_route(required(job, "job")?.into())))
 }
 
-/// Writes as many datacenters that this gate watches as there is room for, and how many there are
-/// to `count`; none on other nodes.
+/// Writes as many datacenters that this gate watches as there is room for, and how many there
+/// are to `count`; none on other nodes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shoal_node_datacenters(
     node: Option<&shoal_node>,
@@ -239,9 +239,9 @@ pub extern "C" fn shoal_node_name_leader(
     })
 }
 
-/// Tells how busy this manager's datacenter is. While the manager leads, gates hear that with every
-/// answer to a probe. A host that never tells is routed to by distance; one that stops telling is
-/// taken for degraded after half a minute.
+/// Tells how busy this manager's datacenter is. While the manager leads, gates hear that with
+/// every answer to a probe. A host that never tells is routed to by distance; one that stops
+/// telling is taken for degraded after half a minute.
 #[unsafe(no_mangle)]
 pub extern "C" fn shoal_node_set_load(
     node: Option<&shoal_node>,

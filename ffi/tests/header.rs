@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The files in the order of the header, with the first words of the functions that need a
 /// heading.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 22] = [
     ("version", "shoal_abi_version"),
     ("status", "shoal_status_text"),
     ("call", ""),
@@ -26,11 +26,13 @@ const FILES: [(&str, &str); 21] = [
     ("engine_jobs", "shoal_engine_job_"),
     ("node", "shoal_node_start"),
     ("node_jobs", "shoal_node_job_"),
+    ("node_routes", "shoal_node_route"),
     ("envelope", "shoal_envelope_new"),
     ("coordinate", "shoal_coordinate_new"),
     ("router_config", "shoal_router_config_"),
     ("candidate", "shoal_candidate_init"),
     ("router", "shoal_router_new"),
+    ("node_routes", "shoal_node_route"),
     ("timeouts", "shoal_timeouts_new"),
     ("gate_timeouts", "shoal_gate_timeouts_new"),
 ];

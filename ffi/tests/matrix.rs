@@ -83,7 +83,8 @@ static void judge(shoal_status status, const char *call) {
 
 static void expect(shoal_status status, shoal_status expected, const char *call) {
   judge(status, call);
-  if (status == expected || is_sparing) return;
+  /* A handle in a state in which it does not do this (-10 to -19) need not look at its arguments. */
+  if (status == expected || (status <= -10 && status > -20) || is_sparing) return;
   fprintf(stderr, "%s gives %d (%s), not %d\n", call, (int)status, shoal_status_text(status),
           (int)expected);
   exit(1);

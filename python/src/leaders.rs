@@ -2,6 +2,7 @@
 
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
 use shoal_core::federation::{DatacenterView as View, FederationEvent, LeadershipView};
 use shoal_core::routing::DatacenterHealth;
 

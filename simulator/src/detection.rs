@@ -5,7 +5,9 @@
 //! and it is noted who declares what dead, and when.
 
 use shoal_core::random::Random;
-use shoal_core::{Config, ConfigError, Duration, Event, Generation, Instant, MemberState, Secret};
+use shoal_core::{
+    Config, ConfigError, Duration, Event, Generation, Instant, MemberState, Role, Secret,
+};
 
 use crate::clock::Clock;
 use crate::host::{address_of, host_at};
@@ -59,7 +61,8 @@ impl SimulationOptions {
             loss: 0.0,
             crashes: 1,
             delay: NetworkOptions::local().delay,
-            config: default_config(nodes),
+            // Managers would hold elections besides.
+            config: Config { role: Role::Worker, ..default_config(nodes) },
         }
     }
 }

@@ -27,7 +27,7 @@ use std::thread;
 
 use shoal_core::config::Mechanisms;
 use shoal_core::random::Random;
-use shoal_core::{Config, Counter, Duration, Event, Instant, MemberState};
+use shoal_core::{Config, Counter, Duration, Event, Instant, MemberState, Role};
 
 use crate::clock::Clock;
 use crate::detection::default_config;
@@ -141,9 +141,11 @@ fn paper_config(mechanisms: Mechanisms) -> Config {
     config
 }
 
-/// Shoal's defaults, slowed down as a whole until it probes as often as plain SWIM.
+/// Shoal's defaults, slowed down as a whole until it probes as often as plain SWIM. Agents are workers,
+/// because managers would hold elections, which are no part of the experiment.
 fn shoal_config() -> Config {
     let mut config = default_config(NODES);
+    config.role = Role::Worker;
     let slowed = |ms: u64| ms * PROBE_INTERVAL_MS / config.probe_interval_ms;
     config.probe_timeout_min_ms = slowed(config.probe_timeout_min_ms);
     config.probe_timeout_unknown_ms = slowed(config.probe_timeout_unknown_ms);

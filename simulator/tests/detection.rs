@@ -14,7 +14,7 @@ use shoal_simulator::report::Percentiles;
 use shoal_simulator::{Report, SimulationOptions};
 
 /// Sizes and how many runs a row of each has.
-const SIZES: [(u32, u64); 5] = [(3, 200), (5, 200), (16, 100), (64, 20), (256, 4)];
+const SIZES: [(u32, u64); 4] = [(3, 100), (5, 100), (16, 50), (64, 10)];
 const LOSS_PERCENT: [u32; 6] = [0, 2, 5, 10, 20, 30];
 /// The rows of the usual test.
 const USUAL: [(u32, u32); 4] = [(5, 0), (5, 10), (5, 30), (16, 0)];

@@ -399,7 +399,7 @@ mod tests {
         assert!(cluster.engine(0).job_started(now, &late).unwrap());
         assert_eq!(fence(&cluster, 3), FenceToken(term));
         let snapshot = cluster.engines[&0].job_snapshot(now, JobId::from(1)).unwrap();
-        let snapshot = JobSnapshot { job: JobId::from(4), fence: FenceToken(1), ..snapshot };
+        let snapshot = JobSnapshot { job: JobId::from(4), fence: FenceToken(0), ..snapshot };
         let change = LeaderChange::Gained { snapshot, term: FenceToken(0) };
         assert!(cluster.engine(0).leader_changed(now, JobId::from(4), &change).unwrap());
         assert_eq!(fence(&cluster, 4), FenceToken(term), "taken over in its own term");

@@ -19,7 +19,7 @@ HOLDS(event_is_1280_bytes, sizeof(shoal_event) == 1280);
 HOLDS(event_is_full, END(shoal_event, payload) == sizeof(shoal_event));
 HOLDS(counter_is_56_bytes, sizeof(shoal_counter) == 56);
 HOLDS(config_begins_with_its_size, offsetof(shoal_config, struct_size) == 0);
-HOLDS(config_is_full, END(shoal_config, reserved) == sizeof(shoal_config));
+HOLDS(config_is_full, END(shoal_config, has_external_leader) == sizeof(shoal_config));
 HOLDS(router_config_is_full,
       END(shoal_router_config, primary_count_max) == sizeof(shoal_router_config));
 HOLDS(timeouts_config_is_full,

@@ -94,4 +94,6 @@ def open(  # noqa: A001
 
 def parse_datagram(datagram: bytes, secret: bytes | Iterable[bytes]) -> Datagram:
     """Opens a datagram and takes it apart; `DatagramError` when it cannot be opened or read."""
+    if type(secret) is bytes:  # The usual case, at once.
+        return envelope(secret).parse(datagram)
     return _of(secret).parse(datagram)

@@ -322,9 +322,10 @@ impl HyperscaleRanking {
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let unknown_ms =
             tracker.map_or(2.0 * RTT_DEFAULT_MS, |tracker| tracker.bound_of_unknown(py));
-        let tracker = tracker
-            .filter(|tracker| tracker.has_peers())
-            .map(|tracker| (tracker, monotonic_seconds()));
+        let tracker = match tracker {
+            Some(tracker) if tracker.has_peers(py)? => Some((tracker, monotonic_seconds())),
+            _ => None,
+        };
         let preferred = preferred.filter(|preferred| !preferred.is_empty());
         let mut all = Vec::with_capacity(candidates.len());
         for candidate in candidates.iter() {

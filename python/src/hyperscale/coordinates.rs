@@ -8,9 +8,12 @@
 //! A coordinate holds its vector as numbers until Python asks for the list; from then on the list
 //! is the vector, so that a program that changes it changes the coordinate.
 
+use std::sync::{Mutex, MutexGuard};
+
 use hashbrown::HashTable;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple, PyType};
 use shoal_core::coordinate::hyperscale::{Hyperscale, HyperscaleConfig, estimate_seconds};
 use shoal_core::coordinate::{Coordinate as Place, DIMENSIONS};
@@ -416,37 +419,51 @@ fn hash_of(name: &Bound<'_, PyString>) -> PyResult<u64> {
 }
 
 /// An engine with what its peers told.
-#[pyclass(subclass, module = "shoal._native")]
+#[pyclass(frozen, subclass, module = "shoal._native")]
 pub(crate) struct HyperscaleTracker {
     engine: Py<HyperscaleEngine>,
-    peers: HashTable<Peer>,
+    peers: Mutex<Peers>,
+}
+
+type Peers = HashTable<Peer>;
+
+fn find<'a>(peers: &'a Peers, name: &Bound<'_, PyString>) -> PyResult<Option<&'a Peer>> {
+    Ok(peers.find(hash_of(name)?, |peer| is_named(peer, name)))
 }
 
 impl HyperscaleTracker {
-    fn peer(&self, name: &Bound<'_, PyString>) -> PyResult<Option<&Peer>> {
-        Ok(self.peers.find(hash_of(name)?, |peer| is_named(peer, name)))
+    fn peers(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Peers>> {
+        self.peers.lock_py_attached(py).map_err(|_| Failure::broken().into())
+    }
+
+    /// What a peer last told.
+    fn told(&self, name: &Bound<'_, PyString>) -> PyResult<Option<Py<NetworkCoordinate>>> {
+        let py = name.py();
+        let peers = self.peers(py)?;
+        Ok(find(&peers, name)?.map(|peer| peer.coordinate.clone_ref(py)))
     }
 
     fn remember(
-        &mut self,
+        &self,
         name: &Bound<'_, PyString>,
         coordinate: &Bound<'_, NetworkCoordinate>,
         seen_at: f64,
     ) -> PyResult<()> {
         let hash = hash_of(name)?;
-        if let Some(peer) = self.peers.find_mut(hash, |peer| is_named(peer, name)) {
+        let mut peers = self.peers(name.py())?;
+        if let Some(peer) = peers.find_mut(hash, |peer| is_named(peer, name)) {
             peer.seen_at = seen_at;
             if !peer.coordinate.is(coordinate) {
                 peer.coordinate = coordinate.clone().unbind();
             }
             return Ok(());
         }
-        if self.peers.len() >= PEER_CAPACITY {
-            let oldest = self.peers.iter().map(|peer| peer.seen_at).min_by(f64::total_cmp);
-            self.peers.retain(|peer| Some(peer.seen_at) != oldest);
+        if peers.len() >= PEER_CAPACITY {
+            let oldest = peers.iter().map(|peer| peer.seen_at).min_by(f64::total_cmp);
+            peers.retain(|peer| Some(peer.seen_at) != oldest);
         }
         let (name, coordinate) = (name.clone().unbind(), coordinate.clone().unbind());
-        self.peers.insert_unique(hash, Peer { name, hash, coordinate, seen_at }, |peer| peer.hash);
+        peers.insert_unique(hash, Peer { name, hash, coordinate, seen_at }, |peer| peer.hash);
         Ok(())
     }
 
@@ -457,8 +474,8 @@ impl HyperscaleTracker {
         peer: &Bound<'_, PyString>,
         now: f64,
     ) -> PyResult<Option<(f64, f64)>> {
-        let Some(peer) = self.peer(peer)? else { return Ok(None) };
-        let coordinate = peer.coordinate.bind(py).borrow();
+        let Some(told) = self.told(peer)? else { return Ok(None) };
+        let coordinate = told.bind(py).borrow();
         let engine = self.engine.bind(py).borrow();
         let upper = engine.upper(Some(&coordinate.place(py)?));
         Ok(Some((upper, engine.quality(&coordinate, now))))
@@ -469,8 +486,8 @@ impl HyperscaleTracker {
         self.engine.bind(py).borrow().upper(None)
     }
 
-    pub(super) fn has_peers(&self) -> bool {
-        !self.peers.is_empty()
+    pub(super) fn has_peers(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(!self.peers(py)?.is_empty())
     }
 }
 
@@ -478,7 +495,7 @@ impl HyperscaleTracker {
 impl HyperscaleTracker {
     #[new]
     fn new(engine: Py<HyperscaleEngine>) -> HyperscaleTracker {
-        HyperscaleTracker { engine, peers: HashTable::new() }
+        HyperscaleTracker { engine, peers: Mutex::new(HashTable::new()) }
     }
 
     /// A copy of the own coordinate.
@@ -488,7 +505,7 @@ impl HyperscaleTracker {
 
     /// Moves by one sample, remembers the peer, and gives a copy of the own coordinate.
     fn update_peer_coordinate(
-        &mut self,
+        &self,
         peer_id: &Bound<'_, PyString>,
         peer_coordinate: &Bound<'_, NetworkCoordinate>,
         rtt_ms: f64,
@@ -523,12 +540,14 @@ impl HyperscaleTracker {
         peer_coordinate: Option<&Bound<'_, NetworkCoordinate>>,
         peer_id: Option<&Bound<'_, PyString>>,
     ) -> PyResult<f64> {
-        let told = match (peer_coordinate, peer_id) {
-            (Some(coordinate), _) => Some(coordinate),
-            (None, Some(name)) => self.peer(name)?.map(|peer| peer.coordinate.bind(py)),
+        let place = match (peer_coordinate, peer_id) {
+            (Some(coordinate), _) => Some(coordinate.borrow().place(py)?),
+            (None, Some(name)) => {
+                let told = self.told(name)?;
+                told.map(|told| told.bind(py).borrow().place(py)).transpose()?
+            }
             (None, None) => None,
         };
-        let place = told.map(|coordinate| coordinate.borrow().place(py)).transpose()?;
         Ok(self.engine.bind(py).borrow().upper(place.as_ref()))
     }
 
@@ -548,31 +567,32 @@ impl HyperscaleTracker {
         &self,
         peer_id: &Bound<'_, PyString>,
     ) -> PyResult<Option<Py<NetworkCoordinate>>> {
-        Ok(self.peer(peer_id)?.map(|peer| peer.coordinate.clone_ref(peer_id.py())))
+        self.told(peer_id)
     }
 
     /// How many peers are remembered.
-    fn get_peer_count(&self) -> usize {
-        self.peers.len()
+    fn get_peer_count(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.peers(py)?.len())
     }
 
     /// The names of all peers.
-    fn get_all_peer_ids<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyString>> {
-        self.peers.iter().map(|peer| peer.name.bind(py).clone()).collect()
+    fn get_all_peer_ids<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyString>>> {
+        Ok(self.peers(py)?.iter().map(|peer| peer.name.bind(py).clone()).collect())
     }
 
     /// Forgets peers not heard of for so many seconds; says how many.
-    fn forget_silent_peers(&mut self, max_age_seconds: f64) -> usize {
-        let (before, now) = (self.peers.len(), monotonic_seconds());
-        self.peers.retain(|peer| now - peer.seen_at <= max_age_seconds);
-        before - self.peers.len()
+    fn forget_silent_peers(&self, py: Python<'_>, max_age_seconds: f64) -> PyResult<usize> {
+        let mut peers = self.peers(py)?;
+        let (before, now) = (peers.len(), monotonic_seconds());
+        peers.retain(|peer| now - peer.seen_at <= max_age_seconds);
+        Ok(before - peers.len())
     }
 
     /// All peers with what they told.
     #[getter]
     fn _peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let told = PyDict::new(py);
-        for peer in &self.peers {
+        for peer in &*self.peers(py)? {
             told.set_item(&peer.name, &peer.coordinate)?;
         }
         Ok(told)
@@ -582,7 +602,7 @@ impl HyperscaleTracker {
     #[getter]
     fn _peer_last_seen<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let seen = PyDict::new(py);
-        for peer in &self.peers {
+        for peer in &*self.peers(py)? {
             seen.set_item(&peer.name, PyFloat::new(py, peer.seen_at))?;
         }
         Ok(seen)
