@@ -164,6 +164,15 @@ fn step(title: &str, command: &str, limit: u64, reading: Reading) -> Step {
 }
 
 impl Step {
+    /// What to type: with the variable in place of a folder that only this machine has.
+    fn shown_command(&self) -> String {
+        let command = self.command.join(" ");
+        match std::env::var("SHOAL_MATRICES") {
+            Ok(folder) if !folder.is_empty() => command.replace(&folder, "$SHOAL_MATRICES"),
+            _ => command,
+        }
+    }
+
     /// Whether it only builds what others need, for which it may take its time.
     pub fn is_build(&self) -> bool {
         matches!(self.reading, Reading::Build)
@@ -172,7 +181,7 @@ impl Step {
     /// Runs the command to its end, its limit, the end of what time is left, or until somebody
     /// wants to stop.
     pub fn run(self, left: Duration, stop: &AtomicBool) -> Ran {
-        let command = self.command.join(" ");
+        let command = self.shown_command();
         eprintln!("{:<24} {command}", self.title);
         let start = Instant::now();
         let found = self.execute(start, self.limit.min(left), stop);
