@@ -2,7 +2,7 @@
 //!
 //! Each run draws a [`Plan`]: datacenters with their managers, two gates, jobs that work, hang, ask for more
 //! time or finish, and a minute of lost datagrams, cut networks, crashed leaders and gates, leaders and gates
-//! replaced without knowing it. Beside the engines stands the [truth](truth) about every job, against which all
+//! replaced without knowing it. Beside the engines stands the [truth] about every job, against which all
 //! that nodes tell is judged the moment they tell it. Then everything heals: every decision has to
 //! arrive, every job has to end, and nothing may be remembered. (AD-34, part 7.)
 
