@@ -13,10 +13,11 @@ pub struct Growth {
     pub points: Vec<(f64, Figure)>,
 }
 
-const SERIES: [(&str, &str, bool); 4] = [
+const SERIES: [(&str, &str, bool); 5] = [
     ("handle 20 updates, Shoal", "criterion/handle 20 updates/shoal/", true),
     ("handle 20 updates, foca", "criterion/handle 20 updates/foca/", false),
     ("a probe round, Shoal", "criterion/a probe round with its datagram/members/", true),
+    ("move one of so many timers, Shoal", "criterion/timers/move/", true),
     ("memory per member, Shoal", "memory/member/", true),
 ];
 

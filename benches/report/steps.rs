@@ -83,7 +83,8 @@ pub fn all(quick: bool) -> Vec<Step> {
     steps.push(line("exchanges", exchange, 300));
     steps.push(line("memory and allocations", format!("{measure} memory"), 60));
     steps.push(line("path of a packet", format!("{measure} path"), 30));
-    let suites = ["coordinate", "routing", "updates", "engine", "wire", "jobs"];
+    let suites =
+        ["coordinate", "routing", "updates", "engine", "wire", "timers", "handoff", "jobs"];
     // A million jobs take their time.
     for suite in suites.into_iter().filter(|suite| !(quick && *suite == "jobs")) {
         steps.push(suite_step(suite, quick));
@@ -141,7 +142,7 @@ fn simulated(quick: bool) -> Vec<Step> {
 fn suite_step(suite: &str, quick: bool) -> Step {
     let times = match (suite, quick) {
         // These set their own.
-        ("jobs" | "engine" | "updates", false) => "",
+        ("jobs" | "engine" | "updates" | "timers" | "handoff", false) => "",
         (_, false) => " --warm-up-time 0.5 --measurement-time 1.5",
         (_, true) => " --warm-up-time 0.1 --measurement-time 0.3 --sample-size 10",
     };
