@@ -38,8 +38,8 @@ mod _native {
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::events::{
-        Broadcast, JobMemberDead, JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow,
-        Refuted, Stalled, StateChanged,
+        Broadcast, HyperscaleMessage, JobMemberDead, JoinDelayed, Joined, Left, MemberEvent,
+        OtherEvent, Overflow, Refuted, Stalled, StateChanged,
     };
     #[pymodule_export]
     use crate::fork::after_fork_in_child;
