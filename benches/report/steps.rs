@@ -97,9 +97,12 @@ pub fn all(quick: bool) -> Vec<Step> {
     let (agents, length) = if quick { (8, 15) } else { (16, 90) };
     let chaos = format!("{measure} chaos --agents {agents} --seconds {length}");
     steps.push(line("chaos", chaos, 300));
-    let count = if quick { 300 } else { 1_000 };
-    let nodes = format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 10 });
-    steps.push(line("nodes on one thread", nodes, 150));
+    let counts: &[u32] = if quick { &[300] } else { &[100, 300, 1_000] };
+    for count in counts {
+        let nodes =
+            format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 8 });
+        steps.push(line(&format!("{count} nodes on one thread"), nodes, 150));
+    }
     steps.push(line("instructions", format!("{measure} instructions"), 240));
     let python = "python3 benches/baseline/compare.py";
     let python = if quick { format!("{python} --quick") } else { python.to_owned() };
@@ -119,9 +122,16 @@ fn simulated(quick: bool) -> Vec<Step> {
     let simulation = |title: &str, arguments: String, limit, name| {
         step(title, &format!("{simulate} {arguments}"), limit, Reading::Simulation(name))
     };
-    let (nodes, seconds) = if quick { (300, 20) } else { (1_000, 60) };
-    let arguments = format!("--nodes {nodes} --seconds {seconds}");
-    let mut steps = vec![simulation("simulator", arguments, 150, "cluster")];
+    let sizes: &[(u32, u32, &'static str)] = if quick {
+        &[(300, 20, "cluster/300")]
+    } else {
+        &[(100, 60, "cluster/100"), (300, 60, "cluster/300"), (1_000, 40, "cluster/1000")]
+    };
+    let mut steps = Vec::new();
+    for &(nodes, seconds, name) in sizes {
+        let arguments = format!("--nodes {nodes} --seconds {seconds}");
+        steps.push(simulation(&format!("simulator, {nodes} nodes"), arguments, 150, name));
+    }
     // Matrices of real round trips are not ours to pass on; who has them says where.
     if let Some(folder) = std::env::var_os("SHOAL_MATRICES") {
         let file = PathBuf::from(folder).join("planetlab490_ms.csv").display().to_string();
