@@ -228,6 +228,8 @@ class Prober:
     PEERS = 200
     BURST = 25
     """Probes that one peer sends before it waits for the answers."""
+    PATIENCE = 2.0
+    """Seconds without an answer after which none is expected."""
     WINDOW = 100
     """Probes that are not answered yet when all wait."""
 
@@ -308,19 +310,21 @@ class Prober:
                         peer.send(probe)
                 sent += self.BURST
                 waiting += self.BURST
-                while waiting >= self.WINDOW:
+                while waiting >= self.WINDOW and time.monotonic() - began < seconds:
                     new = self._read_all()
-                    answered += new
-                    # What is not answered for so long is lost.
-                    waiting = max(0, waiting - new) if new else 0
+                    answered += new or 0
+                    # What is not answered while nothing comes is lost.
+                    waiting = 0 if new is None else max(0, waiting - new)
                 if time.monotonic() - began > seconds:
-                    answered += self._read_all()
+                    answered += self._read_all() or 0
                     return Flood(sent, answered, time.monotonic() - began, server.seconds() - cpu)
         return Flood(sent, answered, time.monotonic() - began, server.seconds() - cpu)
 
-    def _read_all(self) -> int:
-        """Waits for something to come, for any peer; counts the acks."""
-        ready = self._selector.select(0.2)
+    def _read_all(self) -> int | None:
+        """Waits for something to come, for any peer; counts the acks. `None` when nothing came."""
+        ready = self._selector.select(self.PATIENCE)
+        if not ready:
+            return None
         return sum(self._read(self._by_descriptor[key.fd]) for key, _ in ready)
 
 

@@ -21,6 +21,7 @@ mod jobs;
 mod leaders;
 mod names;
 mod node;
+mod program;
 mod routing;
 mod stats;
 mod values;
@@ -69,6 +70,8 @@ mod _native {
     use crate::names::enum_names;
     #[pymodule_export]
     use crate::node::{Node, NodeThread};
+    #[pymodule_export]
+    use crate::program::run_program;
     #[pymodule_export]
     use crate::routing::values::{
         Choice, DatacenterCandidate, ExcludedDatacenter, ExcludedManager, ManagerCandidate,

@@ -99,12 +99,14 @@ __all__ = [
     "config_defaults",
     "enum_names",
     "hyperscale_estimate_seconds",
+    "run_program",
 ]
 
 __version__: Final[str]
 
 def after_fork_in_child() -> None: ...
 def check_config(config: object) -> None: ...
+def run_program(command_line: list[str]) -> int: ...
 def classify_datacenter(
     *,
     manager_count: int,

@@ -350,11 +350,14 @@ class DatagramPlane(asyncio.DatagramTransport):
     # What happens
 
     async def _follow(self, stream: Any) -> None:
-        async for event in stream:
-            try:
-                await self._take(event)
-            except Exception as error:
-                await self._failed(error, f"shoal_{type(event).__name__}")
+        try:
+            async for event in stream:
+                try:
+                    await self._take(event)
+                except Exception as error:
+                    await self._failed(error, f"shoal_{type(event).__name__}")
+        except LifecycleError as error:
+            await self._failed(error, "shoal_node")
 
     async def _failed(self, error: Exception, operation: str) -> None:
         _log.error("%s of %r failed", operation, self.node, exc_info=error)
