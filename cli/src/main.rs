@@ -21,6 +21,7 @@ mod settings;
 mod simulate;
 mod snapshot;
 mod top;
+mod tuning;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
