@@ -25,13 +25,36 @@ impl Failure {
     /// Reads clap's report, which fills several lines, as one.
     pub fn from_clap(error: &clap::Error) -> Failure {
         let report = error.to_string();
-        let lines = report.lines().map(str::trim).take_while(|line| {
-            !line.starts_with("Usage:") && !line.starts_with("For more information")
-        });
-        let sentence: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        let sentence = sentence.join(" ");
-        let message = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-        Failure::usage(format_args!("{message} (see --help)"))
+        let mut message = String::new();
+        let mut command = "";
+        for line in report.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if let Some(usage) = line.strip_prefix("Usage: ") {
+                // Up to the first placeholder, this is the command whose help explains more.
+                command = usage.split(['[', '<']).next().unwrap_or_default().trim_end();
+                break;
+            }
+            if line.starts_with("For more information") {
+                break;
+            }
+            if let Some(tip) = line.strip_prefix("tip: ") {
+                if let Some((_, similar)) = tip.split_once(" exists: ") {
+                    message += &format!("; did you mean {similar}?");
+                }
+                continue;
+            }
+            if let Some(values) = line.strip_prefix("[possible values: ") {
+                message += &format!(", expected {}", values.trim_end_matches(']'));
+                continue;
+            }
+            if !message.is_empty() {
+                message.push(' ');
+            }
+            message += line.strip_prefix("error: ").unwrap_or(line);
+        }
+        let message = message.replace("invalid digit found in string", "expected a whole number");
+        let command =
+            if command.is_empty() { "see --help" } else { &format!("see {command} --help") };
+        Failure::usage(format_args!("{message} ({command})"))
     }
 
     /// The line, without the program's name.

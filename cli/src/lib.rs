@@ -22,6 +22,7 @@ mod settings;
 mod simulate;
 mod snapshot;
 mod top;
+mod tuning;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

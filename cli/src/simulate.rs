@@ -77,7 +77,13 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
     jobs: bool,
     /// How to print the result.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
