@@ -131,19 +131,43 @@ async def test_servers_talk_to_each_other() -> None:
         one, two, three = servers
         claim = b"leader-claim:7:1>%b" % one._udp_addr_slug
         # Elections do not wait for it, others do.
+        later = claim.replace(b":7:", b":8:")
         _ = one._broadcast_leadership_message(claim)
-        await one._broadcast_leadership_message(claim)
+        await one._broadcast_leadership_message(later)
         await until(lambda: len(two.messages) == len(three.messages) == 2)
-        assert two.messages == three.messages == [(one.address, claim)] * 2
+        assert two.messages == three.messages == [(one.address, claim), (one.address, later)]
         two.reply = b"xack>\x80pickled"
         assert await three.send_udp(two.address, "receive", b"xprobe>\x80body") == (
             b"ack>%b" % two._udp_addr_slug,
-            plane(three)._clock,
+            1,
         )
-        await until(lambda: len(three.messages) == 3)
-        assert two.messages[2] == (three.address, b"xprobe>\x80body")
-        assert three.messages[2] == (two.address, b"xack>\x80pickled")
+        # The engine has said that it is no leader; who is says so himself.
+        await until(lambda: (two.address, b"xack>\x80pickled") in three.messages)
+        assert two.messages[2][0] == three.address
+        assert two.messages[2][1].startswith(b"xprobe>\x80body")
         assert one._add_piggyback_safe(b"leader-claim") == b"leader-claim"
+        # The same probe again is another one.
+        await three.send_udp(two.address, "receive", b"xprobe>\x80body")
+        await until(lambda: len(two.messages) == 4)
+
+
+async def test_loads_and_workers_of_other_servers() -> None:
+    secret = b"a secret of the tests"
+    async with started(Server()) as server:
+        with socket.socket(type=socket.SOCK_DGRAM) as stock:
+            stock.bind(("127.0.0.1", 0))
+            host, port = stock.getsockname()
+            worker = b"w:m:10.0.0.2:9100:9101:registered:3:8:4:55.250000:DC1"
+            payload = b"ack>%b#|hn|manager|stressed|1|8|1.50|2.00|9.50#|w%b" % (
+                f"{host}:{port}".encode(),
+                worker,
+            )
+            head = f"c<{host}:{port}<receive<".encode() + (7).to_bytes(64, "big")
+            frame = head + len(payload).to_bytes(4, "big") + payload
+            stock.sendto(shoal.seal(frame, secret), server.address)
+            await until(lambda: bool(server.worker_news))
+            assert server.worker_news == [(b"#|w" + worker, (host, port))]
+            assert server._health_gossip_buffer.get_stressed_nodes() == ["n"]
 
 
 async def test_what_swim_says_is_answered_by_the_engine() -> None:

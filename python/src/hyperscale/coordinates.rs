@@ -20,7 +20,7 @@ use shoal_core::coordinate::{Coordinate as Place, DIMENSIONS};
 use shoal_core::random::Random;
 use shoal_core::wire::hyperscale::PeerCoordinate;
 
-use super::monotonic_seconds;
+use super::{monotonic_seconds, recent_seconds};
 use crate::errors::Failure;
 
 /// The largest component, height or adjustment that is believed, in seconds.
@@ -35,7 +35,7 @@ const NUDGE_SECONDS: f64 = 1e-12;
 const PEER_CAPACITY: usize = 16_384;
 
 /// A node's place in the latency space, in seconds.
-#[pyclass(module = "shoal.hyperscale.models.coordinates")]
+#[pyclass(freelist = 64, module = "shoal.hyperscale.models.coordinates")]
 pub(crate) struct NetworkCoordinate {
     place: Place,
     dimensions: usize,
@@ -311,7 +311,7 @@ impl HyperscaleEngine {
             }
         }
         self.engine.update(&peer, round_trip_seconds);
-        self.updated_at = monotonic_seconds();
+        self.updated_at = recent_seconds();
         true
     }
 

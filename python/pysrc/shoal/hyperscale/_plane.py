@@ -11,7 +11,7 @@ program can look at follows it:
 * states of peers go to the state embedder, messages of elections and between datacenters to the
   server's own handlers.
 
-What the server itself has to say goes out through a socket of its own, under the node's address.
+What the server itself has to say is sent by the engine as well.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import asyncio
 import contextlib
 import logging
 import re
-import socket
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
 from shoal._config import Config
-from shoal._datagram import envelope
 from shoal._errors import CommandError, LifecycleError, ShoalError
 from shoal._native import (
     Broadcast,
+    HyperscaleHealth,
     HyperscaleMessage,
+    HyperscaleWorker,
     Joined,
     Left,
     MemberEvent,
@@ -42,6 +42,7 @@ from shoal._native import (
 from shoal._node import Node
 
 from ._host import call_back, host_attribute
+from .health.tracker import HealthPiggyback
 from .swim.core.node_state import NodeState
 from .swim.detection.probe_scheduler import ProbeScheduler
 from .swim.gossip.health_gossip_buffer import HealthGossipEntry
@@ -63,7 +64,8 @@ _HEALTH_MARK = b"#|H"
 """Ends a state that has the sender's load behind it. A pickle ends in a full stop, and what reads
 it does not look behind that."""
 _BROADCAST_MAX = 1_024
-_PAYLOAD_MAX = 1_400
+_WORDS_MAX = 1_000
+"""Messages of the server that wait to be sent."""
 _ROLES = {"gate", "manager", "worker"}
 _NO_DATACENTER = re.compile(r"[^A-Za-z0-9_.-]")
 _DATACENTER_MAX = 31
@@ -122,6 +124,30 @@ def _peer(address: str) -> Peer:
     return host.strip("[]"), int(port)
 
 
+def _health(event: HyperscaleHealth) -> Any:
+    """The load of a server that is not on Shoal, as hyperscale holds it."""
+    health = host_attribute("distributed.health.tracker", "HealthPiggyback", HealthPiggyback)
+    return health(
+        node_id=event.node_id,
+        node_type=event.node_type,
+        overload_state=event.overload,
+        accepting_work=event.accepting_work,
+        capacity=event.capacity,
+        throughput=event.throughput,
+        expected_throughput=event.expected_throughput,
+        timestamp=event.timestamp,
+    )
+
+
+def _worker(event: HyperscaleWorker) -> bytes:
+    """News of a worker as managers send them."""
+    return (
+        f"{event.worker_id}:{event.owner_id}:{event.host}:{event.tcp_port}:{event.udp_port}:"
+        f"{event.state}:{event.incarnation}:{event.total_cores}:{event.available_cores}:"
+        f"{event.timestamp:.6f}:{event.datacenter}"
+    ).encode()
+
+
 class _Scheduler(ProbeScheduler):
     """The members that are probed, by the engine: adding one is telling the engine of it."""
 
@@ -155,21 +181,18 @@ class DatagramPlane(asyncio.DatagramTransport):
         self._server = server
         env = server.env
         secrets = [env.MERCURY_SYNC_AUTH_SECRET, env.MERCURY_SYNC_AUTH_SECRET_PREVIOUS]
-        self._secrets = tuple(secret.encode() for secret in secrets if secret)
         role = server.node_role if server.node_role in _ROLES else "worker"
         datacenter = _NO_DATACENTER.sub("-", server.node_id.datacenter)[:_DATACENTER_MAX]
-        datacenter = datacenter or "default"
-        self._role, self._datacenter = role.encode(), datacenter.encode()
         self.node = Node(
             (server._udp_host, server._udp_port),
-            secret=self._secrets,
+            secret=[secret.encode() for secret in secrets if secret],
             role=role,
-            datacenter=datacenter,
+            datacenter=datacenter or "default",
             config=replace(DatagramPlane.config, wire_format="hyperscale"),
         )
         self.probing_ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._socket: socket.socket | None = None
+        self._words: asyncio.Queue[tuple[list[Peer], bytes]] = asyncio.Queue(_WORDS_MAX)
         self._waiters: set[asyncio.Future[None]] = set()
         self._met: set[Peer] = set()
         self._goodbye: asyncio.Task[None] | None = None
@@ -186,11 +209,6 @@ class DatagramPlane(asyncio.DatagramTransport):
         server = self._server
         self.node.start()
         try:
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
-            # Replies to what goes out here are of no interest.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-            self._socket.bind((server._udp_host, 0))
             self._own = _peer(self.node.address)
             server._udp_port = self._own[1]
             server._encoded_udp_port = str(self._own[1]).encode()
@@ -200,6 +218,7 @@ class DatagramPlane(asyncio.DatagramTransport):
             self._tasks = [
                 asyncio.create_task(self._follow(stream), name="shoal events"),
                 asyncio.create_task(self._look(), name="shoal look"),
+                asyncio.create_task(self._speak(), name="shoal speak"),
             ]
         except BaseException:
             self.close()
@@ -215,9 +234,6 @@ class DatagramPlane(asyncio.DatagramTransport):
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
         self.node.close()
         self._wake()
 
@@ -227,7 +243,7 @@ class DatagramPlane(asyncio.DatagramTransport):
 
     def is_closing(self) -> bool:
         """Whether it was closed."""
-        return self._socket is None
+        return not self.node.is_running
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The address, as of any transport."""
@@ -249,35 +265,32 @@ class DatagramPlane(asyncio.DatagramTransport):
     # What the server says
 
     def sendto(self, data: Any, addr: Any = None) -> None:
-        """Sends a sealed datagram. One that does not fit into the socket is lost, as on any way."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.sendto(data, addr)
+        """Refuses: datagrams are the engine's."""
+        raise RuntimeError("the engine sends the datagrams of this server; use its send()")
 
-    def post(self, peer: Peer, message: bytes) -> None:
-        """Sends a message of the server to a peer. The engine has nothing to do with it."""
-        self._clock += 1
-        slug: bytes = self._server._udp_addr_slug
-        # A message that says the same as an earlier one, such as a heartbeat, would be taken for
-        # a repetition. News of the own load tells them apart, and what reads the last entry
-        # together with what is behind it still reads the first.
-        load = b"%b-%b|%b|healthy|1|1|0.00|0.00|%.9f" % (
-            self._datacenter,
-            slug,
-            self._role,
-            time.monotonic(),
-        )
-        message = b"%b#|h%b;%b" % (message, load, load)
-        if len(message) > _PAYLOAD_MAX:
-            _log.error(
-                "%r sent nothing to %s:%d: %d bytes, at most %d are read",
-                *(self.node, *peer, len(message), _PAYLOAD_MAX),
-            )
-            return
-        size = len(message).to_bytes(4, "big")
-        head = b"c<%b<receive<" % slug
-        frame = b"".join((head, self._clock.to_bytes(64, "big"), size, message))
-        self.sendto(envelope(self._secrets).seal(frame), peer)
+    def post(self, peers: list[Peer], message: bytes) -> None:
+        """Sends a message of the server to peers. The engine has nothing to do with it."""
+        if message.startswith(b"xprobe>"):
+            # One that says the same as the last one would be taken for a repetition. A pickle ends
+            # before this.
+            self._clock += 1
+            message += self._clock.to_bytes(8, "big")
+        try:
+            self._words.put_nowait((peers, message))
+        except asyncio.QueueFull:
+            _log.error("%r has %d messages to send and drops one", self.node, _WORDS_MAX)
+
+    async def _speak(self) -> None:
+        """Sends what the server says, in its order. To many peers that takes a while, which the
+        event loop does not wait for."""
+        while True:
+            peers, message = await self._words.get()
+            try:
+                await asyncio.to_thread(self.node.send_hyperscale, peers, message)
+            except LifecycleError:
+                return
+            except Exception as error:
+                await self._failed(error, "shoal_speak")
 
     async def request(self, peer: Peer, data: Any) -> tuple[bytes | Exception, int]:
         """Does what `send_udp` does: sends, and gives the reply and its clock.
@@ -298,14 +311,15 @@ class DatagramPlane(asyncio.DatagramTransport):
             reply = b"ack>" if name == b"probe" else b"ping-req-ack:alive>"
             return reply + target.encode(), self._clock
         if name not in _SAID_BY_ENGINE:
-            self.post(peer, message)
+            self.post([peer], message)
         return b"ack>" + f"{peer[0]}:{peer[1]}".encode(), self._clock
 
     def tell_all(self, message: bytes) -> None:
         """Sends a message of the server to every member that is not dead."""
-        for peer, state in list(self._server._incarnation_tracker.node_states.items()):
-            if state.status in (b"OK", b"SUSPECT") and peer != self._own:
-                self.post(peer, message)
+        states: dict[Peer, Any] = self._server._incarnation_tracker.node_states
+        peers = [peer for peer, state in states.items() if state.status in (b"OK", b"SUSPECT")]
+        if peers:
+            self.post(peers, message)
 
     # Whom it knows
 
@@ -379,7 +393,12 @@ class DatagramPlane(asyncio.DatagramTransport):
                 )
                 # The engine has answered that this is no leader; who is says so himself.
                 if event.name == "xprobe" and reply.startswith(b"xack>"):
-                    self.post(sender, reply)
+                    self.post([sender], reply)
+            case HyperscaleHealth():
+                server._health_gossip_buffer.process_received_health(_health(event))
+            case HyperscaleWorker():
+                news = _WORKER_NEWS + _worker(event)
+                await server._process_worker_state_piggyback(news, _peer(event.sender))
             case Broadcast() if event.payload.startswith(_WORKER_NEWS):
                 await server._process_worker_state_piggyback(event.payload, _peer(event.source))
             case Refuted():
