@@ -8,7 +8,8 @@ mod support;
 use shoal_core::Duration;
 use shoal_core::jobs::messages::{Report, ReportKind};
 use shoal_core::jobs::{
-    FenceToken, JobId, JobMessage, JobOutcome, JobsConfig, TimeoutReason, WorkflowCounts,
+    FenceToken, JobId, JobMessage, JobOutcome, JobsConfig, TimeoutReason, TimeoutRule,
+    WorkflowCounts,
 };
 use support::{Network, seconds};
 
@@ -87,6 +88,88 @@ fn a_former_gate_that_hears_an_old_report_is_told_of_the_other() {
     assert_eq!(network.told(old, JOB), []);
     assert_eq!(network.gate(old).len(), 0);
     assert_eq!(network.told(manager, JOB), [], "it works, under the other gate");
+}
+
+/// One manager tells a former gate that it reports elsewhere, the others have nothing to say to it.
+#[test]
+fn a_former_gate_that_is_told_of_the_other_expects_no_reports_from_anybody() {
+    let (mut network, [old, new], east) = cluster();
+    let west = network.add_manager("west", 2 * HOUR);
+    network.start_job(JOB, HOUR, old, &[east, west]);
+    network.run_for(seconds(5));
+    switch(&mut network, east, old, new);
+    switch(&mut network, west, old, new);
+    // It was under way when the manager changed its gate.
+    let JobMessage::Report(report) = first_report(HOUR) else { unreachable!() };
+    network.send(east, old, &JobMessage::Report(Report { sequence: 99, ..report }));
+    for _ in 0..10 {
+        network.run_for(MINUTE);
+        network.progress(east, JOB);
+        network.progress(west, JOB);
+    }
+    assert_eq!(network.told(old, JOB), []);
+    assert_eq!((network.gate(old).len(), network.gate(old).site_count()), (0, 0));
+    assert_eq!(network.told(new, JOB), []);
+}
+
+/// What is left to a former gate is not all that is left of the job.
+#[test]
+fn a_former_gate_does_not_decide_for_those_who_have_left_it() {
+    let config = JobsConfig { gate_rule: TimeoutRule::Majority, ..JobsConfig::default() };
+    let mut network = Network::new(config, 1);
+    let [old, new] = [network.add_gate(500 * HOUR), network.add_gate(3 * HOUR)];
+    let [stuck, working] = ["east", "west"].map(|name| network.add_manager(name, HOUR));
+    network.start_job(JOB, HOUR, old, &[stuck, working]);
+    for _ in 0..5 {
+        network.run_for(seconds(30));
+        network.progress(working, JOB);
+    }
+    assert_eq!(network.told(old, JOB), [], "one of two is no majority");
+    switch(&mut network, working, old, new);
+    let JobMessage::Report(report) = first_report(HOUR) else { unreachable!() };
+    network.send(working, old, &JobMessage::Report(Report { sequence: 99, ..report }));
+    network.run_for(seconds(30));
+    network.progress(working, JOB);
+    assert_eq!(network.told(old, JOB), [], "the other one works, for the other gate");
+    // If the manager that stands still is never told of the other gate, the old one has to act for it.
+    for _ in 0..20 {
+        network.run_for(seconds(30));
+        network.progress(working, JOB);
+    }
+    assert_eq!(network.timed_out_at(stuck, JOB).len(), 1);
+    assert_eq!(network.timed_out_at(working, JOB), []);
+}
+
+/// A gate that was cut off for more than three minutes gives its jobs to another one, which is not.
+#[test]
+fn progress_that_one_gate_did_not_hear_of_is_no_standstill_for_the_next() {
+    for works in [true, false] {
+        let (mut network, [old, new], manager) = cluster();
+        network.start_job(JOB, HOUR, old, &[manager]);
+        network.run_for(seconds(5));
+        network.block(manager, old);
+        for _ in 0..8 {
+            network.run_for(seconds(25));
+            network.progress(manager, JOB);
+        }
+        let clock = network.clock(old);
+        let snapshot = network.gate(old).snapshot(clock, JOB).unwrap();
+        assert_eq!(network.with_gate(new, |gate, now| gate.job_resumed(now, &snapshot)), Ok(true));
+        switch(&mut network, manager, old, new);
+        network.with_gate(old, |gate, now| gate.job_released(now, JOB));
+        let resumed_at = network.now;
+        for _ in 0..20 {
+            network.run_for(seconds(30));
+            if works {
+                network.progress(manager, JOB);
+            }
+        }
+        match network.timed_out_at(new, JOB)[..] {
+            [] => assert!(works, "a job that stands still has to end"),
+            [ended_at] => assert!(!works && ended_at >= resumed_at + seconds(120), "{ended_at:?}"),
+            _ => panic!("once"),
+        }
+    }
 }
 
 /// It might tell its host a second time that the job timed out, or that a finished one did.

@@ -4,7 +4,8 @@
 //! Beside the trackers runs a model that knows the truth about every job: when it started, when it
 //! last progressed, what it was granted, when it finished. Every event of every tracker is judged
 //! against it the moment it is told. After some time the weather clears; then every job has to end
-//! and nothing may be left. `SHOAL_SEEDS` sets how many such histories are run.
+//! and nothing may be left. `SHOAL_SEEDS` sets how many such histories are run, `SHOAL_SEED=N` runs one and
+//! tells it.
 #![allow(missing_docs)]
 
 #[path = "support/jobs.rs"]
@@ -21,6 +22,9 @@ use shoal_core::{Duration, Instant};
 use support::{Network, Role, Weather, event_job, millis, seconds};
 
 const SEEDS: u64 = 40;
+/// Seeds that failed once: a gate that had been replaced took the silence of those who had left it for a
+/// standstill, and what remained for all that was left.
+const FOUND: [u64; 2] = [165, 1_615];
 const JOBS: usize = 12;
 const STORM: Duration = Duration::from_secs(2_400);
 const DATACENTERS: [&str; 4] = ["east", "west", "north", "south"];
@@ -108,6 +112,7 @@ struct World {
     scheduled: u64,
     judged: usize,
     is_calm: bool,
+    is_told: bool,
     timeouts: BTreeMap<&'static str, u32>,
 }
 
@@ -147,6 +152,7 @@ impl World {
             scheduled: 0,
             judged: 0,
             is_calm: false,
+            is_told: false,
             timeouts: BTreeMap::new(),
         };
         (0..JOBS).for_each(|number| world.plan_job(number));
@@ -260,6 +266,9 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
+        if self.is_told && !matches!(action, Action::Progress(..)) {
+            println!("{:?}: gate {}, {action:?}", self.network.now, self.gate);
+        }
         match action {
             Action::Submit(job) => self.submit(job),
             Action::Start(job, site) => self.start(job, site),
@@ -677,22 +686,33 @@ impl World {
 
 #[test]
 fn every_job_ends_once_and_in_time_whoever_fails() {
-    let seeds = std::env::var("SHOAL_SEEDS").ok().and_then(|text| text.parse().ok());
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let one: Option<u64> = number("SHOAL_SEED");
+    let seeds = match one {
+        Some(seed) => vec![seed],
+        None => FOUND.into_iter().chain(0..number("SHOAL_SEEDS").unwrap_or(SEEDS)).collect(),
+    };
     let mut timeouts: BTreeMap<&str, u32> = BTreeMap::new();
-    for seed in 0..seeds.unwrap_or(SEEDS) {
+    for seed in seeds {
         let outcome = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
+            world.is_told = one.is_some();
             world.run();
             world.timeouts
         });
-        let counts = outcome.unwrap_or_else(|_| panic!("seed {seed} failed"));
+        let counts = outcome.unwrap_or_else(|_| {
+            panic!(
+                "seed {seed} failed; replay with: SHOAL_SEED={seed} cargo test -p shoal-tests --test jobs_model \
+                 -- --nocapture"
+            )
+        });
         for (reason, count) in counts {
             *timeouts.entry(reason).or_default() += count;
         }
     }
     println!("{timeouts:?}");
     // A history in which nothing happens proves nothing.
-    for reason in TimeoutReason::ALL {
+    for reason in TimeoutReason::ALL.into_iter().filter(|_| one.is_none()) {
         assert!(timeouts.contains_key(reason.name()), "no {reason:?} in {timeouts:?}");
     }
 }

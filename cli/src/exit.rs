@@ -1,7 +1,6 @@
 //! How the program ends: its exit codes, and failures as one line that says what to do.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
 /// Why the program stops before it did what it was asked. Codes: 0 done, 1 failed, 2 usage.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl Failure {
     }
 
     /// Prints the line and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    pub fn report(&self) -> u8 {
         let (message, code) = match self {
             Failure::Failed(message) => (message, 1),
             Failure::Usage(message) => (message, 2),
@@ -76,6 +75,6 @@ impl Failure {
         // Control characters would break the promise of one line.
         let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         eprintln!("shoal: {line}");
-        ExitCode::from(code)
+        code
     }
 }

@@ -3,7 +3,7 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use shoal_core::{MemberState, Role};
+use shoal_core::{ForeignMessage, MemberState, Role};
 
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
 use crate::ids::JobId;
@@ -125,6 +125,44 @@ value_class! {
 }
 
 value_class! {
+    /// A node sent what hyperscale's servers say to each other and the engine does not act upon:
+    /// about an election, or from one datacenter to another. Only with `wire_format="hyperscale"`.
+    HyperscaleMessage {
+        /// Who sent it, `"ip:port"`.
+        sender: AddressText,
+        /// What it is, such as `"leader-claim"`.
+        name: String,
+        /// The whole message without its sections. A pickled body in it runs what the sender put
+        /// there when it is unpickled.
+        message: Payload,
+        /// When it came, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+impl HyperscaleMessage {
+    fn from_core(foreign: &ForeignMessage) -> HyperscaleMessage {
+        let name = foreign.name.text();
+        let mut message = name.as_bytes().to_vec();
+        for argument in foreign.arguments.iter().map_while(Option::as_ref) {
+            message.extend_from_slice(format!(":{argument}").as_bytes());
+        }
+        message.push(b'>');
+        if foreign.name.has_body() {
+            message.extend_from_slice(&foreign.body);
+        } else if let Some(target) = foreign.target {
+            message.extend_from_slice(target.to_string().as_bytes());
+        }
+        HyperscaleMessage {
+            sender: AddressText(foreign.sender),
+            name: name.to_owned(),
+            message: Payload(message.into()),
+            at_ns: foreign.at.as_nanos(),
+        }
+    }
+}
+
+value_class! {
     /// An event that this version of the bindings has no class for.
     OtherEvent {
         /// The event in words.
@@ -173,6 +211,7 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
         Event::Refuted { incarnation, at, .. } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
+        Event::Foreign(foreign) => HyperscaleMessage::from_core(&foreign).into_bound_py_any(py),
         Event::Left { at, .. } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
         Event::Overflow { lost, .. } => Overflow { lost }.into_bound_py_any(py),
         other => OtherEvent { text: format!("{other:?}") }.into_bound_py_any(py),

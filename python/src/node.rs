@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyList};
 use shoal_core::federation::DatacenterLoad;
 use shoal_core::io::{BackendChoice, NodeOptions};
 use shoal_core::jobs::{FenceToken, JobOutcome, LeaderChange};
-use shoal_core::{Address, DatacenterName, Role, io};
+use shoal_core::{Address, Counter, DatacenterName, MemberState, Role, io};
 
 use crate::config::engine_config;
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds, Secrets, Whole};
@@ -155,6 +155,14 @@ pub(crate) struct Node {
     /// The last event was handed out: none will follow.
     has_left: AtomicBool,
     process: Process,
+}
+
+/// Where a node and its living peers are in the latency space.
+pub(crate) struct Places {
+    pub own: shoal_core::Coordinate,
+    /// Round trips that led to it.
+    pub sample_count: u64,
+    pub members: Vec<shoal_core::Member>,
 }
 
 /// What never changes about a node that was started.
@@ -624,6 +632,16 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// Where the node and its living peers are.
+    pub(crate) fn places(&self) -> Result<Places, Failure> {
+        let node = self.running()?;
+        let mut members = node.members();
+        let own = node.address();
+        members.retain(|member| member.state == MemberState::Alive && member.address != own);
+        let sample_count = node.stats().value(Counter::CoordinatesUpdated);
+        Ok(Places { own: node.coordinate(), sample_count, members })
     }
 
     /// The node, kept alive for the length of one call.

@@ -59,6 +59,7 @@ VALUES: list[tuple[Any, str | None]] = [
         None,
     ),
     (shoal.Overflow(5), "Overflow(lost=5)"),
+    (shoal.HyperscaleMessage("10.0.0.1:7", "leader-vote", b"leader-vote:1>", 5), None),
     (shoal.OtherEvent("new"), "OtherEvent(text='new')"),
     (shoal.JobMemberDead(JOB, "10.0.0.1:7", 5), None),
     (shoal.JobTimedOut(JOB, "deadline", 1.5, 2, 5), None),

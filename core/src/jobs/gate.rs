@@ -19,7 +19,7 @@ use super::messages::{
 use super::moment::{Moment, nanos};
 use super::ruling::{
     ADOPTED, DECIDED, DatacenterStatus, EVENT_QUEUED, GateJob, GatePhase, SITE_CONFIRMED,
-    SITE_CORRECTED, SITE_QUEUED, STOPPED, Site, TELL_GLOBAL_TIMEOUT, Tally, walk,
+    SITE_CORRECTED, SITE_MOVED, SITE_QUEUED, STOPPED, Site, TELL_GLOBAL_TIMEOUT, Tally, walk,
 };
 use super::snapshot::{DatacenterSnapshot, GateJobSnapshot};
 use super::stats::GateStats;
@@ -216,6 +216,7 @@ impl GateJobTracker {
         }
         let started_at = Moment::ago(self.now, snapshot.elapsed);
         let slot = self.insert(snapshot.job, started_at, timeout).ok_or(JobError::Full)?;
+        let standstill_max = millis(self.config.gate_stuck_after_ms - 1);
         for known in &snapshot.datacenters {
             let Some(site) = self.site(slot, &known.datacenter) else {
                 self.remove(slot);
@@ -225,7 +226,10 @@ impl GateJobTracker {
             site.leader = known.leader.unwrap_or(Address::UNSPECIFIED);
             site.status = known.status;
             site.fence = known.fence;
-            site.progressed_at = Moment::ago(self.now, known.since_progress);
+            // Whether it stands still now, its manager has to tell this gate: the other one may not have
+            // heard of progress, and nothing in a snapshot is a report.
+            let since_progress = known.since_progress.min(standstill_max);
+            site.progressed_at = Moment::ago(self.now, since_progress);
             site.extension_total = nanos(known.extension_total);
         }
         self.stats.started += 1;
@@ -308,6 +312,7 @@ impl GateJobTracker {
         if site.fence > FenceToken(0) {
             site.flags |= SITE_CONFIRMED;
         }
+        site.flags &= !SITE_MOVED;
         site.leader = source;
         site.fence = report.fence;
         site.sequence = report.sequence;
@@ -372,9 +377,18 @@ impl GateJobTracker {
         };
         let is_leader = |site: &Site| site.leader == source && site.fence <= receipt.fence;
         let Some(site) = self.find_site(slot, is_leader).filter(|_| is_believed) else { return };
+        if receipt.outcome == ReceiptOutcome::OtherGate {
+            // The others may have gone there, too: from here on this gate knows of the job what it is told.
+            self.jobs[slot].flags |= ADOPTED;
+            self.sites[site].flags |= SITE_MOVED;
+            self.sites[site].heard_at = self.now;
+        }
         if !self.sites[site].status.is_finished() {
             self.sites[site].status = DatacenterStatus::Lost;
             self.review(slot);
+        }
+        if self.jobs.is_live(slot) {
+            self.rearm(slot);
         }
     }
 

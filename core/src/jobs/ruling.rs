@@ -11,7 +11,10 @@
 //! A gate that knows a job from reports alone believes less: a report may have been under way for
 //! long, and the job may be over. It goes by the job's deadline only when a datacenter has reported
 //! more than once, and takes a silent datacenter for one that the job has left; managers that it does
-//! not hear decide by themselves in that time, and introduce the job again when they are back.
+//! not hear decide by themselves in that time, and introduce the job again when they are back. So
+//! does one that is told of another gate by any manager: that gate may know of more progress and of
+//! more extensions, and leaves the others no reason to report here. What a gate is still told it acts
+//! on, a little later.
 //!
 //! Whether a datacenter progresses is what it says of itself. A report is a sign of life, not of
 //! progress; and silence, which a broken link explains as well, counts as no progress only after
@@ -56,6 +59,8 @@ pub(super) const SITE_QUEUED: u8 = 1;
 pub(super) const SITE_CORRECTED: u8 = 1 << 1;
 /// More than one report has come from there.
 pub(super) const SITE_CONFIRMED: u8 = 1 << 2;
+/// The manager there reports to another gate.
+pub(super) const SITE_MOVED: u8 = 1 << 3;
 
 /// A job in one datacenter.
 #[derive(Debug)]
@@ -141,6 +146,8 @@ pub(super) struct Tally {
     overdue: u32,
     /// Unfinished, and over time, stuck or silent.
     inert: u32,
+    /// Gone to another gate lately.
+    moved: u32,
     extension_max: u64,
     /// When the last of the others will count as silent, unless it is heard from.
     silent_at: Instant,
@@ -157,6 +164,7 @@ impl Tally {
             timed_out: 0,
             overdue: 0,
             inert: 0,
+            moved: 0,
             extension_max: 0,
             silent_at: Instant::ZERO,
             is_certain: job.flags & ADOPTED == 0,
@@ -172,10 +180,16 @@ impl Tally {
         for (_, site) in walk(job, sites) {
             tally.extension_max = tally.extension_max.max(site.extension_total);
             tally.timed_out += u32::from(site.status.has_timed_out());
+            let silent_at = site.heard_at + silent_after;
             if site.status.is_finished() {
+                // It works, as far as can be known, and the other gate knows more.
+                if site.flags & SITE_MOVED != 0 && now < silent_at {
+                    tally.moved += 1;
+                    tally.unfinished += 1;
+                    tally.silent_at = tally.silent_at.max(silent_at);
+                }
                 continue;
             }
-            let silent_at = site.heard_at + silent_after;
             if job.flags & ADOPTED != 0 && now >= silent_at {
                 continue;
             }
@@ -196,7 +210,7 @@ impl Tally {
     /// When the gate declares the timeout on its own account. A gate that has just taken the job
     /// over leaves the datacenters the same grace to tell it of their extensions.
     pub fn deadline(&self, job: &GateJob, config: &JobsConfig) -> Instant {
-        if !self.is_certain {
+        if !self.is_certain || self.moved > 0 {
             return Instant::MAX;
         }
         let allowed = job.timeout.saturating_add(self.extension_max);

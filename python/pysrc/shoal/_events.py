@@ -24,6 +24,7 @@ from shoal import _native
 from shoal._errors import ClosedError, ConfigError, LifecycleError
 from shoal._native import (
     Broadcast,
+    HyperscaleMessage,
     JobGlobalTimeout,
     JobMemberDead,
     JobStatusCorrection,
@@ -71,6 +72,7 @@ Event: TypeAlias = (
     | LeaderLost
     | SteppedDown
     | ReachabilityChanged
+    | HyperscaleMessage
     | JobEvent
 )
 """Everything that a node tells."""

@@ -47,6 +47,7 @@ __all__ = [
     "GossipQueue",
     "HyperscaleCandidate",
     "HyperscaleEngine",
+    "HyperscaleMessage",
     "HyperscaleRanking",
     "HyperscaleTracker",
     "JobGlobalTimeout",
@@ -98,12 +99,14 @@ __all__ = [
     "config_defaults",
     "enum_names",
     "hyperscale_estimate_seconds",
+    "run_program",
 ]
 
 __version__: Final[str]
 
 def after_fork_in_child() -> None: ...
 def check_config(config: object) -> None: ...
+def run_program(command_line: list[str]) -> int: ...
 def classify_datacenter(
     *,
     manager_count: int,
@@ -468,6 +471,19 @@ class DatacenterView(_Value):
     def queue_depth(self) -> int: ...
     @property
     def rtt(self) -> Rtt | None: ...
+
+@final
+class HyperscaleMessage(_Value):
+    __match_args__ = ("sender", "name", "message", "at_ns")
+    def __new__(cls, sender: Address, name: str, message: bytes, at_ns: int) -> Self: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def message(self) -> bytes: ...
+    @property
+    def at_ns(self) -> int: ...
 
 @final
 class OtherEvent(_Value):
@@ -1420,6 +1436,7 @@ class HyperscaleTracker:
     def get_peer_count(self) -> int: ...
     def get_all_peer_ids(self) -> list[str]: ...
     def forget_silent_peers(self, max_age_seconds: float) -> int: ...
+    def mirror(self, node: Node) -> int: ...
     @property
     def _peers(self) -> dict[str, NetworkCoordinate]: ...
     @property

@@ -22,6 +22,7 @@ from shoal._native import (
     DatacenterView,
     ExtensionDenial,
     ExtensionGrant,
+    HyperscaleTracker,
     JobSnapshot,
     Leadership,
     Member,
@@ -289,6 +290,11 @@ class Node:
     def state_of(self, address: Address) -> bytes | None:
         """The state of the member at this address; `None` when none has come here."""
         return self._native.state(address)
+
+    def mirror_into(self, tracker: HyperscaleTracker) -> int:
+        """Puts where this node and its living peers are into a tracker of `shoal.hyperscale`, in
+        place of its own coordinate, and returns how many peers that were."""
+        return tracker.mirror(self._native)
 
     # What happens
 

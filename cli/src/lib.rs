@@ -1,4 +1,5 @@
-//! The `shoal` program: runs a node, makes secrets, shows a whole cluster at work.
+//! The `shoal` program: runs a node, makes secrets, shows a whole cluster at work. It is a library
+//! with one function, because the Python package has the same commands.
 //!
 //! Each command is a module with its arguments and a `run` function. Exit codes: 0 done, 1 failed,
 //! 2 usage; every failure is one line on stderr that says what to do. Logs go to stderr too,
@@ -23,8 +24,8 @@ mod snapshot;
 mod top;
 mod tuning;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -70,8 +71,10 @@ enum Command {
     Man(manual::ManArguments),
 }
 
-fn main() -> ExitCode {
-    let result = match Arguments::try_parse() {
+/// Runs the program with a command line, whose first word is its name, and gives its exit code.
+/// Where help is asked for it is printed, and the process ends.
+pub fn run_program(command_line: impl IntoIterator<Item = OsString>) -> u8 {
+    let result = match Arguments::try_parse_from(command_line) {
         Ok(arguments) => start_log(&arguments.command).and_then(|()| run(&arguments.command)),
         Err(error) => match error.kind() {
             // Help was asked for, or is the answer to an empty command line. Clap knows where it
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         },
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => failure.report(),
     }
 }
