@@ -3,7 +3,7 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use shoal_core::{ForeignMessage, MemberState, Role};
+use shoal_core::{ForeignHealth, ForeignMessage, ForeignWorker, MemberState, Role};
 
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
 use crate::ids::JobId;
@@ -163,6 +163,104 @@ impl HyperscaleMessage {
 }
 
 value_class! {
+    /// A server of hyperscale is otherwise than before, by its own words or another's: it is new here, or
+    /// anything but the throughputs and the timestamp has changed. Only with
+    /// `wire_format="hyperscale"`.
+    HyperscaleHealth {
+        /// Who told it, `"ip:port"`.
+        sender: AddressText,
+        /// The server's own name, which is not its address.
+        node_id: String,
+        /// What it does, such as `"manager"`.
+        node_type: String,
+        /// `"healthy"`, `"busy"`, `"stressed"` or `"overloaded"`.
+        overload: String,
+        /// Whether it takes new work.
+        accepting_work: bool,
+        /// How much work it could take.
+        capacity: i64,
+        /// Work done per second.
+        throughput: f64,
+        /// Work per second that it should do.
+        expected_throughput: f64,
+        /// When, in seconds of the server's own clock.
+        timestamp: f64,
+        /// When this node learned of it, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A worker of a manager of hyperscale's is otherwise than before: it is new here, or anything but the
+    /// timestamp has changed. Only with `wire_format="hyperscale"`.
+    HyperscaleWorker {
+        /// Who told it, `"ip:port"`.
+        sender: AddressText,
+        /// The worker's name.
+        worker_id: String,
+        /// The name of its manager.
+        owner_id: String,
+        /// Where it is reached.
+        host: String,
+        /// Its port for streams.
+        tcp_port: u16,
+        /// Its port for datagrams.
+        udp_port: u16,
+        /// `"registered"`, `"dead"`, `"evicted"` or `"left"`.
+        state: String,
+        /// Orders news of the worker.
+        incarnation: u32,
+        /// Processors it has.
+        total_cores: u32,
+        /// Processors that are free.
+        available_cores: u32,
+        /// When, in seconds of its manager's clock.
+        timestamp: f64,
+        /// Where it runs.
+        datacenter: String,
+        /// When this node learned of it, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+impl From<ForeignHealth> for HyperscaleHealth {
+    fn from(told: ForeignHealth) -> HyperscaleHealth {
+        HyperscaleHealth {
+            sender: AddressText(told.sender),
+            node_id: told.node_id.into(),
+            node_type: told.node_type.into(),
+            overload: told.overload.text().to_owned(),
+            accepting_work: told.is_accepting,
+            capacity: told.capacity,
+            throughput: told.throughput,
+            expected_throughput: told.expected,
+            timestamp: told.timestamp,
+            at_ns: told.at.as_nanos(),
+        }
+    }
+}
+
+impl From<ForeignWorker> for HyperscaleWorker {
+    fn from(told: ForeignWorker) -> HyperscaleWorker {
+        HyperscaleWorker {
+            sender: AddressText(told.sender),
+            worker_id: told.worker_id.into(),
+            owner_id: told.owner_id.into(),
+            host: told.host.into(),
+            tcp_port: told.tcp_port,
+            udp_port: told.udp_port,
+            state: told.state.text().to_owned(),
+            incarnation: told.incarnation,
+            total_cores: told.total_cores,
+            available_cores: told.available_cores,
+            timestamp: told.timestamp,
+            datacenter: told.datacenter.into(),
+            at_ns: told.at.as_nanos(),
+        }
+    }
+}
+
+value_class! {
     /// An event that this version of the bindings has no class for.
     OtherEvent {
         /// The event in words.
@@ -212,6 +310,8 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
         Event::Foreign(foreign) => HyperscaleMessage::from_core(&foreign).into_bound_py_any(py),
+        Event::ForeignHealth(told) => HyperscaleHealth::from(*told).into_bound_py_any(py),
+        Event::ForeignWorker(told) => HyperscaleWorker::from(*told).into_bound_py_any(py),
         Event::Left { at, .. } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
         Event::Overflow { lost, .. } => Overflow { lost }.into_bound_py_any(py),
         other => OtherEvent { text: format!("{other:?}") }.into_bound_py_any(py),

@@ -39,8 +39,9 @@ mod _native {
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::events::{
-        Broadcast, HyperscaleMessage, JobMemberDead, JoinDelayed, Joined, Left, MemberEvent,
-        OtherEvent, Overflow, Refuted, Stalled, StateChanged,
+        Broadcast, HyperscaleHealth, HyperscaleMessage, HyperscaleWorker, JobMemberDead,
+        JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow, Refuted, Stalled,
+        StateChanged,
     };
     #[pymodule_export]
     use crate::fork::after_fork_in_child;

@@ -59,6 +59,20 @@ VALUES: list[tuple[Any, str | None]] = [
         None,
     ),
     (shoal.Overflow(5), "Overflow(lost=5)"),
+    (
+        shoal.HyperscaleHealth("10.0.0.1:7", "n", "gate", "busy", True, 8, 1.5, 2.0, 4.5, 5),
+        "HyperscaleHealth(sender='10.0.0.1:7', node_id='n', node_type='gate', overload='busy', "
+        "accepting_work=True, capacity=8, throughput=1.5, expected_throughput=2.0, timestamp=4.5, "
+        "at_ns=5)",
+    ),
+    (
+        shoal.HyperscaleWorker(
+            "10.0.0.1:7", "w", "m", "10.0.0.2", 1, 2, "dead", 3, 8, 4, 5.5, "DC1", 5
+        ),
+        "HyperscaleWorker(sender='10.0.0.1:7', worker_id='w', owner_id='m', host='10.0.0.2', "
+        "tcp_port=1, udp_port=2, state='dead', incarnation=3, total_cores=8, available_cores=4, "
+        "timestamp=5.5, datacenter='DC1', at_ns=5)",
+    ),
     (shoal.HyperscaleMessage("10.0.0.1:7", "leader-vote", b"leader-vote:1>", 5), None),
     (shoal.OtherEvent("new"), "OtherEvent(text='new')"),
     (shoal.JobMemberDead(JOB, "10.0.0.1:7", 5), None),

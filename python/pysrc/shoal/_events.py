@@ -24,7 +24,9 @@ from shoal import _native
 from shoal._errors import ClosedError, ConfigError, LifecycleError
 from shoal._native import (
     Broadcast,
+    HyperscaleHealth,
     HyperscaleMessage,
+    HyperscaleWorker,
     JobGlobalTimeout,
     JobMemberDead,
     JobStatusCorrection,
@@ -73,6 +75,8 @@ Event: TypeAlias = (
     | SteppedDown
     | ReachabilityChanged
     | HyperscaleMessage
+    | HyperscaleHealth
+    | HyperscaleWorker
     | JobEvent
 )
 """Everything that a node tells."""

@@ -47,9 +47,11 @@ __all__ = [
     "GossipQueue",
     "HyperscaleCandidate",
     "HyperscaleEngine",
+    "HyperscaleHealth",
     "HyperscaleMessage",
     "HyperscaleRanking",
     "HyperscaleTracker",
+    "HyperscaleWorker",
     "JobGlobalTimeout",
     "JobId",
     "JobMemberDead",
@@ -482,6 +484,114 @@ class HyperscaleMessage(_Value):
     def name(self) -> str: ...
     @property
     def message(self) -> bytes: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class HyperscaleHealth(_Value):
+    __match_args__ = (
+        "sender",
+        "node_id",
+        "node_type",
+        "overload",
+        "accepting_work",
+        "capacity",
+        "throughput",
+        "expected_throughput",
+        "timestamp",
+        "at_ns",
+    )
+    def __new__(
+        cls,
+        sender: Address,
+        node_id: str,
+        node_type: str,
+        overload: str,
+        accepting_work: bool,
+        capacity: int,
+        throughput: float,
+        expected_throughput: float,
+        timestamp: float,
+        at_ns: int,
+    ) -> Self: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def node_type(self) -> str: ...
+    @property
+    def overload(self) -> str: ...
+    @property
+    def accepting_work(self) -> bool: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def throughput(self) -> float: ...
+    @property
+    def expected_throughput(self) -> float: ...
+    @property
+    def timestamp(self) -> float: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class HyperscaleWorker(_Value):
+    __match_args__ = (
+        "sender",
+        "worker_id",
+        "owner_id",
+        "host",
+        "tcp_port",
+        "udp_port",
+        "state",
+        "incarnation",
+        "total_cores",
+        "available_cores",
+        "timestamp",
+        "datacenter",
+        "at_ns",
+    )
+    def __new__(
+        cls,
+        sender: Address,
+        worker_id: str,
+        owner_id: str,
+        host: str,
+        tcp_port: int,
+        udp_port: int,
+        state: str,
+        incarnation: int,
+        total_cores: int,
+        available_cores: int,
+        timestamp: float,
+        datacenter: str,
+        at_ns: int,
+    ) -> Self: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def owner_id(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def tcp_port(self) -> int: ...
+    @property
+    def udp_port(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def incarnation(self) -> int: ...
+    @property
+    def total_cores(self) -> int: ...
+    @property
+    def available_cores(self) -> int: ...
+    @property
+    def timestamp(self) -> float: ...
+    @property
+    def datacenter(self) -> str: ...
     @property
     def at_ns(self) -> int: ...
 

@@ -31,7 +31,9 @@ from shoal._datagram import envelope
 from shoal._errors import CommandError, LifecycleError, ShoalError
 from shoal._native import (
     Broadcast,
+    HyperscaleHealth,
     HyperscaleMessage,
+    HyperscaleWorker,
     Joined,
     Left,
     MemberEvent,
@@ -120,6 +122,20 @@ def plane_of(server: Any) -> DatagramPlane | None:
 def _peer(address: str) -> Peer:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _health_section(told: HyperscaleHealth) -> bytes:
+    accepting = "1" if told.accepting_work else "0"
+    rates = f"{told.throughput:.2f}|{told.expected_throughput:.2f}|{told.timestamp:.2f}"
+    load = f"{told.overload}|{accepting}|{told.capacity}|{rates}"
+    return f"#|h{told.node_id}|{told.node_type}|{load}".encode()
+
+
+def _worker_section(told: HyperscaleWorker) -> bytes:
+    where = f"{told.host}:{told.tcp_port}:{told.udp_port}"
+    stand = f"{told.state}:{told.incarnation}:{told.total_cores}:{told.available_cores}"
+    news = f"{told.worker_id}:{told.owner_id}:{where}:{stand}:{told.timestamp:.6f}"
+    return b"%b%b:%b" % (_WORKER_NEWS, news.encode(), told.datacenter.encode())
 
 
 class _Scheduler(ProbeScheduler):
@@ -380,6 +396,11 @@ class DatagramPlane(asyncio.DatagramTransport):
                 # The engine has answered that this is no leader; who is says so himself.
                 if event.name == "xprobe" and reply.startswith(b"xack>"):
                     self.post(sender, reply)
+            case HyperscaleHealth():
+                server._health_gossip_buffer.decode_and_process_piggyback(_health_section(event))
+            case HyperscaleWorker():
+                section = _worker_section(event)
+                await server._process_worker_state_piggyback(section, _peer(event.sender))
             case Broadcast() if event.payload.startswith(_WORKER_NEWS):
                 await server._process_worker_state_piggyback(event.payload, _peer(event.source))
             case Refuted():
