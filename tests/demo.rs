@@ -34,6 +34,7 @@ fn the_demo_tells_its_whole_story_within_a_minute() {
     assert!(number("/routing/median_rtt_ms") < number("/routing/random_median_rtt_ms") / 10.0);
     assert_eq!(number("/routing/misdirected"), number("/routing/rerouted"));
     assert_eq!(result["detection"]["observations"].as_array().unwrap().len(), 2 * 13);
+    check_decisions(&result);
     let granted = number("/timeout/limit_ms") + number("/timeout/extension_ms");
     assert_eq!(granted, 4_000.0, "three seconds, and one that was granted late");
     assert!((granted..granted + 1_000.0).contains(&number("/timeout/decided_ms")));
@@ -47,4 +48,41 @@ fn the_demo_tells_its_whole_story_within_a_minute() {
     assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
     browser::look_at(&page);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Every gate explains one of its decisions, and the one that lost a datacenter how it left it.
+fn check_decisions(result: &Value) {
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    let decisions = list(&result["routing"]["decisions"]);
+    assert_eq!(decisions.len(), 4);
+    for decision in &decisions {
+        let weighed = list(&decision["weighed"]);
+        for one in &weighed {
+            let factor = |name: &str| one[name].as_f64().expect("a number");
+            let factors =
+                ["latency_ms", "load_factor", "quality_penalty", "multiplier"].map(factor);
+            let product: f64 = factors.iter().product();
+            assert!((product - factor("score")).abs() < 1e-6 * product, "{one}");
+            assert_eq!(one["bucket"], "healthy");
+        }
+        assert_eq!(weighed.len() + list(&decision["refused"]).len(), 3);
+        assert_eq!(decision["is_bootstrap"], false);
+    }
+    for (gate, decision) in decisions[..3].iter().enumerate() {
+        assert_eq!(decision["reason"], "initial_selection");
+        assert_eq!(decision["weighed"][0]["datacenter"], gate, "home is nearest");
+    }
+    let (left, lost) = (&decisions[3], &result["detection"]["datacenter"]);
+    assert_eq!(left["reason"], "exclusion_forced");
+    assert_eq!((&left["previous"], &left["refused"][0]["datacenter"]), (lost, lost));
+    let moments =
+        result["phases"].as_array().unwrap().iter().flat_map(|phase| list(&phase["moments"]));
+    let told: Vec<String> = moments.map(|moment| moment["text"].to_string()).collect();
+    let has = |text: &str| told.iter().filter(|one| one.contains(text)).count();
+    assert!(has("is elected to lead") >= 3, "{told:?}");
+    assert_eq!(
+        (has("its workers ask for more time"), has("its gate gives it up")),
+        (1, 1),
+        "{told:?}"
+    );
 }

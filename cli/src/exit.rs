@@ -29,8 +29,10 @@ impl Failure {
         let mut command = "";
         for line in report.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if let Some(usage) = line.strip_prefix("Usage: ") {
-                // Up to the first placeholder, this is the command whose help explains more.
-                command = usage.split(['[', '<']).next().unwrap_or_default().trim_end();
+                // Its words up to the first option or placeholder are the command whose help explains
+                // more.
+                let end = usage.find(['[', '<', '-']).unwrap_or(usage.len());
+                command = usage[..end].trim_end();
                 break;
             }
             if line.starts_with("For more information") {

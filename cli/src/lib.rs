@@ -156,6 +156,15 @@ mod tests {
         let role = line(&["shoal", "agent", "--role", "client"]);
         assert!(role.contains("expected gate, manager or worker"), "{role}");
         let typo = line(&["shoal", "agent", "--bnid", "127.0.0.1:1"]);
-        assert!(typo.contains("'--bind'") && !typo.contains('\n'), "{typo}");
+        assert_eq!(
+            typo,
+            "unexpected argument '--bnid' found; did you mean '--bind'? (see shoal agent --help)"
+        );
+        let state = line(&["shoal", "members", "--state", "alvie"]);
+        assert!(state.ends_with("dead, left; did you mean 'alive'? (see --help)"), "{state}");
+        let count = line(&["shoal", "members", "--wait", "x"]);
+        assert!(count.contains("expected a whole number"), "{count}");
+        let port = line(&["shoal", "agent", "--bind", "127.0.0.1"]);
+        assert!(port.contains("expected IP:PORT, as in 10.0.0.1:7462"), "{port}");
     }
 }

@@ -29,6 +29,8 @@ const MEMBERS: [(&str, Role); 5] = [
     ("worker 1", Role::Worker),
     ("worker 2", Role::Worker),
 ];
+/// Managers per datacenter.
+const MANAGERS: u32 = 2;
 /// Nodes per datacenter.
 const SITE_SIZE: usize = MEMBERS.len();
 /// The range of a node's access link, one way, in milliseconds.
@@ -37,8 +39,8 @@ const ACCESS_MS: (f64, f64) = (0.05, 0.35);
 const JITTER_SHARE: f64 = 0.004;
 /// The first port that is tried for the advertised addresses, and how many after it.
 const PORTS: std::ops::Range<u16> = 7462..7512;
-/// Nodes probe each other and compare tables five times as often as by default, so that half a
-/// minute shows everything.
+/// Nodes probe each other and compare tables, and gates ask leaders, five times as often as by
+/// default, so that half a minute shows everything.
 const HASTE: u64 = 5;
 
 /// Workers of jobs are granted half of this at first, so that a demo can wait for the end of it.
@@ -104,6 +106,10 @@ impl Cluster {
                 config.datacenter = name.parse().expect("a plain word is a name");
                 config.probe_interval_ms /= HASTE;
                 config.sync_interval_ms /= HASTE;
+                config.federation.probe_interval_ms /= HASTE;
+                config.federation.probe_timeout_ms /= HASTE;
+                // Whoever starts first does not elect itself before it has met the other.
+                config.federation.manager_count_min = MANAGERS;
                 config.jobs.extension.base_ms = EXTENSION_BASE_MS;
                 let mut options = NodeOptions::new(bind, config);
                 options.seed = Some(seed.wrapping_add(index as u64));

@@ -27,10 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Lets a job run out of its time and out of its extension.
 pub fn time_out(stage: &mut Stage, number: u64) -> Result<String, Failure> {
     let (gate, job) = (stage.cluster.gate(0), JobId::from(u128::from(number)));
-    let managers: Vec<usize> = (0..DATACENTERS.len())
-        .map(|datacenter| stage.cluster.managers(datacenter)[0])
-        .filter(|&manager| stage.states[gate][manager] == Some(MemberState::Alive))
-        .collect();
+    let managers = leaders(stage, gate)?;
     let start_ms = start(stage, job, gate, &managers)?;
     let places = managers.len();
     stage.note(&format!("job {number} starts in {places} datacenters; nobody will finish it"));
@@ -96,6 +93,18 @@ fn node(stage: &Stage, index: usize) -> Result<&Node, Failure> {
     let name = &stage.cluster.records[index].name;
     let node = stage.cluster.node(index);
     node.ok_or_else(|| Failure::failed(format_args!("{name} does not run")))
+}
+
+/// The leaders that the gate knows and that are there.
+fn leaders(stage: &Stage, gate: usize) -> Result<Vec<usize>, Failure> {
+    let views = node(stage, gate)?.datacenters().map_err(Failure::failed)?;
+    let leaders = views.iter().filter_map(|view| stage.cluster.index(view.leader?.0));
+    let alive = |leader: &usize| stage.states[gate][*leader] == Some(MemberState::Alive);
+    let leaders: Vec<usize> = leaders.filter(alive).collect();
+    if leaders.is_empty() {
+        return Err(Failure::failed("no datacenter has a leader for the last job"));
+    }
+    Ok(leaders)
 }
 
 /// Starts the job on its gate and its managers, and says when that was.

@@ -6,15 +6,10 @@
 use std::time::Duration;
 
 use shoal_core::MemberState;
-use shoal_core::jobs::JobId;
-use shoal_core::random::Random;
 
-use super::cluster::DATACENTERS;
 use super::jobs::time_out;
-use super::record::{
-    Coordinates, Departure, Detection, Formation, Observation, Routing, RoutingBin, quantile,
-};
-use super::routing::GateRouter;
+use super::record::{Coordinates, Departure, Detection, Formation, Observation, quantile};
+use super::routing::{Era, JOB_COUNT, JobStream, is_ready};
 use super::stage::{Sight, Stage};
 use crate::exit::Failure;
 
@@ -24,12 +19,8 @@ const FORM_PATIENCE: Duration = Duration::from_secs(20);
 const CONVERGE_MS: (f64, f64) = (8_000.0, 12_000.0);
 /// The median prediction error that ends the phase early, and the one that fails it.
 const CONVERGE_ERROR: (f64, f64) = (0.02, 0.20);
-/// Jobs routed before the failure.
-const JOB_COUNT: u64 = 1_000;
-/// Jobs per second.
-const JOB_RATE: f64 = 200.0;
-/// The width of the bins in which jobs are counted, in milliseconds.
-const BIN_MS: f64 = 250.0;
+/// How long leaders may take to be elected, and gates to hear of them.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// The datacenter that loses its managers.
 const FAILING: usize = 1;
 /// How long detection and re-routing may take.
@@ -127,141 +118,18 @@ fn converge(stage: &mut Stage) -> Result<String, Failure> {
     ))
 }
 
-/// When a job is routed, seen from the failure.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Era {
-    Before,
-    /// Somebody does not know of the failure yet.
-    During,
-    After,
-}
-
-/// Jobs arrive at the gates in turn, at a steady rate.
-struct JobStream {
-    next: u64,
-    /// When the next job arrives.
-    due_ms: f64,
-    routers: Vec<GateRouter>,
-    random: Random,
-    /// Round trips from gate to chosen and to random managers, in milliseconds.
-    chosen_ms: Vec<f64>,
-    random_ms: Vec<f64>,
-    /// Jobs that went to a dead manager: their number and gate.
-    stranded: Vec<(u64, usize)>,
-    last_misdirected_ms: f64,
-}
-
-impl JobStream {
-    fn new(stage: &mut Stage) -> Result<JobStream, Failure> {
-        let count = stage.outcome.datacenters.len();
-        let table = || vec![vec![0; count]; count];
-        stage.outcome.routing = Routing { before: table(), after: table(), ..Routing::default() };
-        let routers: Result<_, _> = (0..count).map(|_| GateRouter::new()).collect();
-        Ok(JobStream {
-            next: 1,
-            due_ms: 0.0,
-            routers: routers.map_err(Failure::failed)?,
-            random: Random::new(stage.outcome.seed),
-            chosen_ms: Vec::new(),
-            random_ms: Vec::new(),
-            stranded: Vec::new(),
-            last_misdirected_ms: 0.0,
-        })
-    }
-
-    /// Routes the jobs that have arrived by now, and again those whose manager turned out to be
-    /// dead.
-    fn advance(&mut self, stage: &mut Stage, era: Era) -> Result<(), Failure> {
-        let now_ms = stage.now_ms();
-        if self.due_ms == 0.0 {
-            self.due_ms = now_ms;
-        }
-        // A slow tick has several jobs to catch up with, but none beyond the count.
-        let last = if era == Era::Before { JOB_COUNT } else { u64::MAX };
-        while self.due_ms <= now_ms && self.next <= last {
-            let gate = self.next as usize % self.routers.len();
-            self.route(stage, self.next, gate, era)?;
-            self.next += 1;
-            self.due_ms += 1e3 / JOB_RATE;
-        }
-        let known = |gate: usize| {
-            let gate = stage.cluster.gate(gate);
-            stage.cluster.managers(FAILING).map(|manager| stage.states[gate][manager])
-                == [Some(MemberState::Dead); 2]
-        };
-        let (again, still) = self.stranded.iter().partition(|(_, gate)| known(*gate));
-        self.stranded = still;
-        let again: Vec<(u64, usize)> = again;
-        let failed = DATACENTERS[FAILING].parse().expect("a plain word is a name");
-        for (job, gate) in again {
-            self.routers[gate].failed(stage.clock(), JobId::from(u128::from(job)), failed);
-            self.route(stage, job, gate, era)?;
-            stage.outcome.routing.rerouted += 1;
-        }
-        Ok(())
-    }
-
-    fn route(&mut self, stage: &mut Stage, job: u64, gate: usize, era: Era) -> Result<(), Failure> {
-        let index = stage.cluster.gate(gate);
-        let members = stage.cluster.node(index).map(|node| node.members()).unwrap_or_default();
-        let number = JobId::from(u128::from(job));
-        let choice = self.routers[gate].choose(stage.clock(), number, &members);
-        let found = choice.and_then(|choice| Some((stage.cluster.index(choice.manager)?, choice)));
-        let Some((manager, choice)) = found else {
-            return Err(Failure::failed(format_args!("no datacenter can take job {job}")));
-        };
-        *stage.outcome.routing.reasons.entry(choice.reason.name()).or_default() += 1;
-        let datacenter = stage.cluster.records[manager].datacenter;
-        self.count_bin(stage, datacenter);
-        let routing = &mut stage.outcome.routing;
-        if stage.cluster.node(manager).is_none() {
-            routing.misdirected += 1;
-            self.last_misdirected_ms = stage.now_ms();
-            self.stranded.push((job, gate));
-            return Ok(());
-        }
-        match era {
-            Era::Before => routing.before[gate][datacenter] += 1,
-            Era::During => {}
-            Era::After => routing.after[gate][datacenter] += 1,
-        }
-        self.chosen_ms.push(stage.cluster.round_trip_ms(index, manager));
-        let anywhere = self.random.below(self.routers.len() as u32) as usize;
-        let [other, _] = stage.cluster.managers(anywhere);
-        self.random_ms.push(stage.cluster.round_trip_ms(index, other));
-        Ok(())
-    }
-
-    fn count_bin(&self, stage: &mut Stage, datacenter: usize) {
-        let now_ms = stage.now_ms();
-        let count = stage.outcome.datacenters.len();
-        let bins = &mut stage.outcome.routing.bins;
-        let first = bins.first().map_or(now_ms, |bin| bin.at_ms);
-        let index = ((now_ms - first) / BIN_MS) as usize;
-        while bins.len() <= index {
-            bins.push(RoutingBin {
-                at_ms: first + BIN_MS * bins.len() as f64,
-                jobs: vec![0; count],
-            });
-        }
-        bins[index].jobs[datacenter] += 1;
-    }
-
-    /// The median round trip of the jobs since the last call, and that of a random choice.
-    fn medians(&mut self) -> (f64, f64) {
-        let medians = (quantile(&mut self.chosen_ms, 0.5), quantile(&mut self.random_ms, 0.5));
-        self.chosen_ms.clear();
-        self.random_ms.clear();
-        medians
-    }
-}
-
 /// A thousand jobs with everything in order.
 fn route(stage: &mut Stage, jobs: &mut JobStream) -> Result<String, Failure> {
+    if !stage.wait(LEADER_PATIENCE, |stage| is_ready(stage))? {
+        return Err(Failure::failed(format_args!(
+            "the gates do not know a leader of every datacenter after {LEADER_PATIENCE:?}"
+        )));
+    }
     while jobs.next <= JOB_COUNT {
         jobs.advance(stage, Era::Before)?;
         stage.tick()?;
     }
+    jobs.explain(stage);
     let (median_rtt_ms, random_median_rtt_ms) = jobs.medians();
     let routing = &mut stage.outcome.routing;
     routing.median_rtt_ms = median_rtt_ms;
@@ -294,7 +162,7 @@ fn fail(stage: &mut Stage, jobs: &mut JobStream) -> Result<String, Failure> {
         victims.iter().all(|victim| stage.states[observer][*victim] == Some(MemberState::Dead))
     };
     let mut told = 0;
-    while told < survivors || !jobs.stranded.is_empty() {
+    while told < survivors || !jobs.is_settled() {
         jobs.advance(stage, Era::During)?;
         stage.tick()?;
         let knowing = stage.cluster.running().filter(|(index, _)| knows(stage, *index)).count();
@@ -316,7 +184,7 @@ fn fail(stage: &mut Stage, jobs: &mut JobStream) -> Result<String, Failure> {
         stage.tick()?;
     }
     stage.outcome.routing.median_rtt_after_ms = jobs.medians().0;
-    stage.outcome.routing.failover_ms = (jobs.last_misdirected_ms - at_ms).max(0.0);
+    stage.outcome.routing.failover_ms = (jobs.last_misdirected_ms() - at_ms).max(0.0);
     stage.outcome.detection = detection(&stage.sights[first_sight..], victims, at_ms);
     let routing = &stage.outcome.routing;
     let detection = &stage.outcome.detection;

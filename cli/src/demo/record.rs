@@ -162,6 +162,9 @@ pub struct Routing {
     pub random_median_rtt_ms: f64,
     /// Median round trip after the failure.
     pub median_rtt_after_ms: f64,
+    /// Why: the last decision of each gate before the failure, and the first about a job that met a
+    /// dead manager.
+    pub decisions: Vec<Explained>,
     /// Decisions by the router's reason.
     pub reasons: BTreeMap<&'static str, u32>,
     /// Jobs that were sent to a manager that was dead already.
@@ -170,6 +173,60 @@ pub struct Routing {
     pub rerouted: u32,
     /// From the failure until the last of them, in milliseconds.
     pub failover_ms: f64,
+}
+
+/// A decision of a gate with what it was made of.
+#[derive(Serialize, Clone, Debug)]
+pub struct Explained {
+    /// The job's number.
+    pub job: u64,
+    /// The datacenter of the gate.
+    pub gate: usize,
+    /// When it was made.
+    pub at_ms: f64,
+    /// The router's reason.
+    pub reason: &'static str,
+    /// Whether round trips were not known well enough, so that capacity decided.
+    pub is_bootstrap: bool,
+    /// Where the job was before.
+    pub previous: Option<usize>,
+    /// The manager that got it, a node.
+    pub manager: usize,
+    /// The datacenters that could take it, in the order in which to try them; the first got it.
+    pub weighed: Vec<Weighed>,
+    /// Those that could not.
+    pub refused: Vec<Refused>,
+}
+
+/// A datacenter in a decision. The score is the product of latency, load, doubt and multiplier, and
+/// lower is better.
+#[derive(Serialize, Clone, Copy, Debug)]
+pub struct Weighed {
+    /// Which one.
+    pub datacenter: usize,
+    /// The health bucket it was routed in, which goes before any score.
+    pub bucket: &'static str,
+    /// The upper bound of the round trip to its leader, in milliseconds.
+    pub latency_ms: f64,
+    /// How much worse its load made it.
+    pub load_factor: f64,
+    /// How much worse it made it that the round trip was not surely known.
+    pub quality_penalty: f64,
+    /// What the job itself made of it: preference, and a failure there.
+    pub multiplier: f64,
+    /// What ranked it.
+    pub score: f64,
+    /// Whether it was one of the primaries.
+    pub is_primary: bool,
+}
+
+/// A datacenter that could not take the job.
+#[derive(Serialize, Clone, Copy, Debug)]
+pub struct Refused {
+    /// Which one.
+    pub datacenter: usize,
+    /// Why not.
+    pub reason: &'static str,
 }
 
 /// Jobs routed in a short time.

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use shoal_core::coordinate::Coordinate;
+use shoal_core::federation::FederationEvent;
 use shoal_core::jobs::JobEvent;
 use shoal_core::{Event, MemberEvent, MemberState};
 
 use super::cluster::Cluster;
-use super::record::{ErrorSample, Moment, Outcome, PairRecord, PhaseRecord, quantile};
+use super::record::{ErrorSample, Moment, NodeRecord, Outcome, PairRecord, PhaseRecord, quantile};
 use super::view::View;
 use crate::exit::Failure;
 
@@ -105,12 +106,6 @@ impl Stage {
         self.started.elapsed().as_secs_f64() * 1e3
     }
 
-    /// The present instant on the nodes' clock.
-    pub fn clock(&self) -> shoal_core::Instant {
-        let elapsed = self.started.elapsed().as_nanos() as u64;
-        shoal_core::Instant::from_nanos(self.origin_nanos + elapsed)
-    }
-
     /// Runs one phase and records what it says about itself.
     pub fn phase(
         &mut self,
@@ -179,9 +174,21 @@ impl Stage {
                     Event::Member(member) => self.see(observer, &member),
                     Event::Left { .. } => self.departed[observer] = true,
                     Event::Job(event) => self.hear(observer, event),
+                    Event::Federation(event) => self.follow(observer, &event),
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// A manager that has won an election says so.
+    fn follow(&mut self, observer: usize, event: &FederationEvent) {
+        let FederationEvent::LeaderElected { leader, at, .. } = *event else { return };
+        if self.cluster.index(leader) == Some(observer) {
+            let NodeRecord { name, datacenter, .. } = &self.cluster.records[observer];
+            let text =
+                format!("{name} is elected to lead {}", self.outcome.datacenters[*datacenter]);
+            self.note_at(&text, self.ms_of(at));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::record::{Outcome, quantile};
+use super::record::{Explained, Outcome, quantile};
 
 /// The whole table, without a line break at its end.
 pub fn summary(outcome: &Outcome, page: &Path) -> String {
@@ -34,8 +34,35 @@ pub fn summary(outcome: &Outcome, page: &Path) -> String {
         lines.push(format!("  {name:<13} {before:<29} {after}"));
     }
     lines.push(String::new());
+    lines.push("  why".to_owned());
+    lines.extend(outcome.routing.decisions.iter().map(|decision| why(outcome, decision)));
+    lines.push(String::new());
     lines.push(format!("  report        {}", page.display()));
     lines.join("\n")
+}
+
+/// What one decision was made of.
+fn why(outcome: &Outcome, decision: &Explained) -> String {
+    let name = |datacenter: usize| &outcome.datacenters[datacenter];
+    let weighed = decision.weighed.iter().map(|one| {
+        format!(
+            "{} {:.1} = {:.1} ms x {:.2} x {:.2}",
+            name(one.datacenter),
+            one.score,
+            one.latency_ms,
+            one.load_factor * one.multiplier,
+            one.quality_penalty
+        )
+    });
+    let refused = decision.refused.iter();
+    let refused = refused.map(|one| format!("not {}: {}", name(one.datacenter), one.reason));
+    format!(
+        "  {:<13} job {:<4} {}: {}",
+        name(decision.gate),
+        decision.job,
+        decision.reason.replace('_', " "),
+        weighed.take(2).chain(refused).collect::<Vec<_>>().join("; ")
+    )
 }
 
 /// Medians of one pair of datacenters.
@@ -73,6 +100,8 @@ mod tests {
             "form        1.3 s   15 nodes",
             "us-east and eu-west         70.9 ms",
             "eu-west       333 eu-west                   160 us-east, 7 ap-south",
+            "eu-west       job 998  initial selection: eu-west 3.3 = 2.9 ms x 1.10 x 1.02; us-east 90.9",
+            "not eu-west: unhealthy_status",
             "report        page.html",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing:\n{text}");

@@ -258,6 +258,13 @@ impl Session {
         self.exchange.peers.meet(peer, now).speaks_native(generation, now);
     }
 
+    /// This member is dead or has left: who comes up at its address may be a Python node.
+    pub fn lost(&mut self, member: Address) {
+        if let Some(peer) = self.exchange.peers.find_mut(member) {
+            peer.speaks_hyperscale_only();
+        }
+    }
+
     /// Whether this peer is spoken to in the native format.
     pub fn is_native(&self, peer: Address, now: Instant) -> bool {
         self.exchange.peers.is_native(peer, now)

@@ -217,8 +217,8 @@ fn error_curve(outcome: &Outcome) -> String {
 fn pair_table(outcome: &Outcome) -> String {
     let mut html = String::from(
         "<div class=\"card \
-         scroll\"><table>\n<thead><tr><th>Between</th><th>real</th><th>predicted</th>\
-         <th>error</th><th>upper bound</th></tr></thead>\n<tbody>\n",
+         scroll\"><table>\n<thead><tr><th>Between, in ms</th><th>real</th><th>predicted</th>\
+         <th>error</th><th>bound</th></tr></thead>\n<tbody>\n",
     );
     let names = &outcome.datacenters;
     for a in 0..names.len() {
@@ -243,8 +243,7 @@ fn pair_table(outcome: &Outcome) -> String {
             add(
                 &mut html,
                 format_args!(
-                    "<tr><td>{between}</td><td>{:.1} ms</td><td>{:.1} ms</td><td>{:.1} \
-                     ms</td><td>{:.1} ms</td></tr>\n",
+                    "<tr><td>{between}</td><td>{:.1}</td><td>{:.1}</td><td>{:.1}</td><td>{:.1}</td></tr>\n",
                     median(&|pair| pair.actual_ms),
                     median(&|pair| pair.predicted_ms),
                     median(&|pair| (pair.predicted_ms - pair.actual_ms).abs()),

@@ -13,7 +13,7 @@ const PITCH: f64 = 34.0;
 pub fn deadline(outcome: &Outcome) -> String {
     let timeout = &outcome.timeout;
     let bottom = TOP + PITCH * (timeout.sites.len() + 1) as f64;
-    let height = bottom + 44.0;
+    let height = bottom + 26.0;
     let x = Axis::linear(0.0, timeout.ended_ms.max(1.0) * 1.04 / 1e3, [LEFT, RIGHT]);
     let mut svg = format!(
         "<svg class=\"chart observers\" viewBox=\"0 0 420 {height:.0}\" role=\"img\" \
@@ -37,16 +37,11 @@ pub fn deadline(outcome: &Outcome) -> String {
         svg.push_str(&granted(outcome, &x, site, y));
         svg.push_str(&row(outcome, &x, site.manager, y, site.ended_ms, "ended"));
     }
-    add(
-        &mut svg,
-        format_args!(
-            "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">since its start; \
-             pale: timeout, darker: extension, line: asked for it, dot: the end</text>\n</svg>\n",
-            210.0,
-            height - 6.0
-        ),
-    );
-    format!("<figure class=\"card\">\n{svg}</figure>\n")
+    svg.push_str("</svg>\n");
+    format!(
+        "<figure class=\"card\">\n{svg}<p class=\"note\">Since its start. Pale: its timeout; darker: the \
+         extension; line: when workers asked for it; dot: the end.</p>\n</figure>\n"
+    )
 }
 
 /// What the job was granted in one datacenter: its timeout, the extension, and when that was asked for.

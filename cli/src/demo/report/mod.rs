@@ -9,6 +9,7 @@ mod charts;
 mod deadline;
 mod map;
 mod prose;
+mod why;
 
 use std::fmt::Write;
 
@@ -34,6 +35,7 @@ pub fn page(outcome: &Outcome) -> String {
             &charts::accuracy(outcome),
         ),
         section("Where the jobs went", &prose::routing(outcome), &charts::routing(outcome)),
+        section("Why they went there", &why::introduction(outcome), &why::decisions(outcome)),
         section(
             "How the failure was noticed",
             &prose::detection(outcome),

@@ -148,18 +148,23 @@ pub fn routing(outcome: &Outcome) -> String {
     };
     let reasons = routing.reasons.iter().map(reason);
     let lost = outcome.detection.datacenter;
-    let row = routing.after.get(lost).cloned().unwrap_or_default();
-    let next = row.iter().enumerate().max_by_key(|(_, jobs)| **jobs).map_or(0, |(index, _)| index);
+    let row = routing.after.get(lost).map_or(&[][..], Vec::as_slice);
+    let mut next: Vec<usize> = (0..row.len()).filter(|&index| row[index] > 0).collect();
+    next.sort_by_key(|&index| std::cmp::Reverse(row[index]));
+    let next = next
+        .into_iter()
+        .map(|index| format!("<b class=\"dc{index}\">{}</b>", escape(&outcome.datacenters[index])));
+    let next = next.collect::<Vec<_>>().join(" or ");
     format!(
         "A gate sends a job to the best health there is, and there to where the upper bound of the \
          round trip, made worse by load and doubt, is lowest. After the managers of <b \
          class=\"dc{lost}\">{}</b> died, {} jobs were still sent to them and had to be routed \
-         again; {} after the failure the last of them had been, and from then on its gate chose <b \
-         class=\"dc{next}\">{}</b>. The router's own reasons: {}.",
+         again; {} after the failure the last of them had been, and from then on its gate chose {}. \
+         The router's own reasons: {}.",
         escape(&outcome.datacenters[lost]),
         routing.misdirected,
         duration(routing.failover_ms),
-        escape(&outcome.datacenters[next]),
+        if next.is_empty() { "nobody" } else { &next },
         reasons.collect::<Vec<_>>().join(", ")
     )
 }
@@ -235,8 +240,7 @@ pub fn deadline(outcome: &Outcome) -> String {
 /// One line per node.
 pub fn nodes(outcome: &Outcome) -> String {
     let mut html = String::from(
-        "<div class=\"card scroll\"><table>\n<thead><tr><th>Node</th><th>address</th><th>saw all \
-         after</th>\
+        "<div class=\"card scroll\"><table>\n<thead><tr><th>Node</th><th>saw all</th>\
          <th>height</th><th>fate</th></tr></thead>\n<tbody>\n",
     );
     for node in &outcome.nodes {
@@ -244,7 +248,7 @@ pub fn nodes(outcome: &Outcome) -> String {
         add(
             &mut html,
             format_args!(
-                "<tr><td><b class=\"dc{}\">{}</b></td><td><code>{}</code></td><td>{}</td><td>{:.2} \
+                "<tr><td><b class=\"dc{}\">{}</b> <code>{}</code></td><td>{}</td><td>{:.2} \
                  ms</td><td class=\"{fate}\">\
                  {fate}</td></tr>\n",
                 node.datacenter,

@@ -54,6 +54,33 @@ pub fn invented() -> Outcome {
     outcome
 }
 
+/// A decision of the gate of a datacenter, over these datacenters with their latencies.
+fn decided(
+    job: u64,
+    gate: usize,
+    reason: &'static str,
+    previous: Option<usize>,
+    latencies: &[(usize, f64)],
+) -> Explained {
+    let weighed = latencies.iter().map(|&(datacenter, latency_ms)| Weighed {
+        datacenter,
+        bucket: "healthy",
+        latency_ms,
+        load_factor: 1.1,
+        quality_penalty: 1.02,
+        multiplier: 1.0,
+        score: latency_ms * 1.1 * 1.02,
+        is_primary: datacenter < 2,
+    });
+    let weighed: Vec<Weighed> = weighed.collect();
+    let is_offered = |datacenter| weighed.iter().any(|one| one.datacenter == datacenter);
+    let refused = (0..3).filter(|&datacenter| !is_offered(datacenter));
+    let refused = refused.map(|datacenter| Refused { datacenter, reason: "unhealthy_status" });
+    let (at_ms, manager) = (job as f64 * 14.0, 5 * weighed[0].datacenter + 1);
+    let refused = refused.collect();
+    Explained { job, gate, at_ms, reason, is_bootstrap: false, previous, manager, weighed, refused }
+}
+
 fn fill(outcome: &mut Outcome) {
     let pair = |from: usize, to: usize| {
         let (a, b) = (&outcome.nodes[from], &outcome.nodes[to]);
@@ -117,6 +144,10 @@ fn fill(outcome: &mut Outcome) {
         median_rtt_ms: 0.9,
         random_median_rtt_ms: 118.6,
         median_rtt_after_ms: 0.9,
+        decisions: vec![
+            decided(998, 1, "initial_selection", None, &[(1, 2.9), (0, 81.0), (2, 141.0)]),
+            decided(1_003, 1, "exclusion_forced", Some(1), &[(0, 81.0), (2, 141.0)]),
+        ],
         reasons: [("initial_selection", 1_500), ("exclusion_forced", 71)].into(),
         misdirected: 71,
         rerouted: 71,
@@ -178,6 +209,10 @@ fn the_page_stands_alone() {
     assert!(page.contains("killed &amp; known dead; 71 jobs &lt;rerouted&gt;"));
     assert!(page.contains("<time>19.00 s</time> time out &lt;begins&gt;"));
     assert!(page.contains("global timeout after 4.00 s") && page.contains("granted 1.00 s"));
+    for wanted in ["excluded: no manager answers", "exclusion forced", "<td>×1.02</td>"] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    assert!(page.contains("now us-east manager 1 has it"));
     assert!(!page.contains("NaN") && !page.contains("inf"), "a figure is not a number");
     if let Some(path) = std::env::var_os("SHOAL_REPORT_PREVIEW") {
         std::fs::write(path, page).unwrap();

@@ -625,6 +625,8 @@ fn shoal_nodes_meet_in_the_python_format_and_change_to_their_own() {
     }
     cluster.kill(2);
     cluster.run_until(5 * SECOND, |c| c.all_see(2, MemberState::Dead));
+    // Who comes next at its address may be a Python node.
+    assert!([0, 1, 3].iter().all(|&observer| !is_native(&cluster, observer, 2)));
     let again = Config { generation: Generation(2), ..hyperscale(2) };
     cluster.start(2, again);
     cluster.run_until(5 * SECOND, Cluster::is_full_mesh);
