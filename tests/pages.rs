@@ -35,3 +35,21 @@ fn a_map_of_the_members_is_a_page_and_a_drawing() {
     drop(agents);
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_simulation_is_a_page() {
+    let folder = std::env::temp_dir().join(format!("shoal-simulation-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let matrix = "a,b,c,d\n0,10,20,30\n10,0,15,25\n20,15,0,12\n30,25,12,0\n";
+    std::fs::write(folder.join("matrix.csv"), matrix).unwrap();
+    for (name, arguments) in [
+        ("detection.html", &["--nodes", "20", "--crashes", "3", "--seconds", "40"][..]),
+        ("matrix.html", &["--matrix", "matrix.csv", "--cycles", "100"]),
+    ] {
+        let mut command = Command::new(shoal());
+        command.arg("simulate").args(arguments).args(["--page", name]).current_dir(&folder);
+        assert!(command.status().unwrap().success());
+        browser::look_at(&folder.join(name));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
