@@ -91,7 +91,7 @@ const ROWS: [Row; 20] = [
     ("coordinate update, from Rust", "<= 60 ns", "Criterion, coordinate", true, coordinate_update),
     ("round trip with upper bound, from Rust", "<= 25 ns", "Criterion, coordinate", false, upper),
     (
-        "coordinate update and upper bound, from Python",
+        "coordinate update and upper bound, from Python by the drop-in class",
         ">= 40 x the Python class",
         "Python",
         false,
@@ -265,7 +265,7 @@ fn python_coordinate(results: &Results) -> Option<Measured> {
     let mut compared = Vec::new();
     let mut ratios = Vec::new();
     for what in ["coordinate update", "upper bound"] {
-        let (ours, theirs) = (value("shoal", what)?, value("reference", what)?);
+        let (ours, theirs) = (value("drop-in", what)?, value("reference", what)?);
         figures.push(show(ours, "ns"));
         compared.push(show(theirs, "ns"));
         ratios.push(theirs / ours);
