@@ -47,8 +47,10 @@ fn a_process_that_was_stopped_accuses_nobody_and_is_taken_back() {
 
     agents[3].signal(Signal::STOP);
     std::thread::sleep(STOP);
+    let stopped = agents[3].address.clone();
+    wait_seen(&agents, &stopped, "dead");
+    let resumed = Instant::now();
     agents[3].signal(Signal::CONT);
-    let (stopped, resumed) = (agents[3].address.clone(), Instant::now());
     wait_seen(&agents, &stopped, "alive");
     let back = resumed.elapsed();
     // What it was waiting for when it was stopped would have expired by now.
