@@ -27,11 +27,13 @@ lint: ## formatting, lints and documentation, all with warnings denied
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
 .PHONY: deps
-deps: ## Debian packages that some checks use
+deps: ## Debian packages that some checks use, and the source of Rust's library
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
 	    build-essential pkg-config python3 python3-venv valgrind clang abigail-tools iproute2 iptables \
 	    chromium serf cmake meson
+	@# ThreadSanitizer builds Rust's library anew, from its source.
+	-command -v rustup >/dev/null && rustup component add rust-src
 
 .PHONY: bench
 bench: bench-python-package ## every figure in one run; target/bench/report.md and report.html. QUICK=1: four minutes

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use shoal_core::config::{DATAGRAM_SIZE_MAX, Secret};
 use shoal_core::node::{Generation, Incarnation, MemberState, Role};
 use shoal_core::random::Random;
+use shoal_core::wire::hyperscale::compression::{PACKING_OVERHEAD, pack};
 use shoal_core::wire::hyperscale::draft::Argument;
 use shoal_core::wire::hyperscale::envelope::{OVERHEAD, SEALED_OFFSET};
 use shoal_core::wire::hyperscale::{
@@ -19,7 +20,7 @@ use shoal_core::wire::hyperscale::{
     Name, Payload, UNPACKING_RATIO_MAX, Unpacker,
 };
 use shoal_core::wire::{envelope, native, payload};
-use shoal_core::{Address, Coordinate};
+use shoal_core::{Address, Config, Coordinate, Engine, Instant, WireFormat};
 
 /// An input with this first byte is taken as it is.
 const RAW: u8 = 255;
@@ -228,6 +229,57 @@ fn hyperscale_sections() {
             assert_eq!(again.coordinate().map(Result::unwrap), coordinate);
         });
     });
+}
+
+/// A node answers a request once, to where it came from, and nothing else; nothing is left of what is no
+/// frame, or only half of one.
+#[test]
+fn hyperscale_engine() {
+    thread_local! {
+        static PEER: std::cell::RefCell<(Envelopes, Unpacker)> = std::cell::RefCell::new(
+            (Envelopes::new(&[secret()], 1, &mut Random::new(1)), Unpacker::new()));
+    }
+    let source: Address = "10.0.0.9:7000".parse().expect("an address");
+    let config = {
+        let mut config = Config::new("127.0.0.1:9001".parse().expect("an address"), secret());
+        config.wire_format = WireFormat::Hyperscale;
+        config.session_capacity = 64;
+        config
+    };
+    fuzz!(frames(), |bytes: &[u8]| PEER.with_borrow_mut(|(envelopes, unpacker)| {
+        if bytes.len() > FRAME_SIZE_MAX {
+            return;
+        }
+        let mut now = Instant::from_millis(1_000);
+        let mut engine = Engine::new(config.clone(), 1, now).expect("the settings are legal");
+        let mut datagram = vec![0; OVERHEAD + PACKING_OVERHEAD + bytes.len()];
+        datagram[SEALED_OFFSET + PACKING_OVERHEAD..][..bytes.len()].copy_from_slice(bytes);
+        let packed = pack(&mut datagram[SEALED_OFFSET..], bytes.len());
+        envelopes.seal(&mut datagram, packed);
+        engine.handle_datagram(now, source, &mut datagram);
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        let mut replies = 0;
+        while let Some(transmit) = engine.poll_transmit(now, &mut buffer) {
+            let opened = envelopes.open(&mut buffer[..transmit.size]).expect("it was sealed");
+            let frame = unpacker.unpack(opened).expect("it was packed");
+            if Frame::parse(frame).expect("it was framed").kind == FrameKind::Reply {
+                assert_eq!(transmit.target, source);
+                replies += 1;
+            }
+        }
+        let frame = Frame::parse(bytes).ok();
+        let is_request = frame.is_some_and(|frame| frame.kind == FrameKind::Request);
+        assert!(replies <= usize::from(is_request));
+        if frame.is_none_or(|frame| frame.is_cut_short) {
+            assert_eq!(engine.members(now).count(), 1, "something is left of a broken message");
+        }
+        while engine.poll_event().is_some() {}
+        while let Some(due) = engine.poll_timeout().filter(|due| due.as_nanos() < 1_500_000_000) {
+            now = now.max(due);
+            engine.handle_timeout(now);
+            while engine.poll_transmit(now, &mut buffer).is_some() {}
+        }
+    }));
 }
 
 /// Sends a draft to oneself.

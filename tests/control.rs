@@ -234,19 +234,40 @@ fn a_snapshot_survives_kill_9_at_any_moment() {
     let kills: u32 = std::env::var("SHOAL_KILLS").map_or(12, |text| text.parse().unwrap());
     let folder = Folder::new("kills");
     let snapshot = folder.file("snapshot");
+    // What is being written, before it takes the place of the snapshot.
+    let fresh = PathBuf::from(format!("{snapshot}.new"));
     let kept = ["--bind", "127.0.0.1:0", "--snapshot", &snapshot, "--snapshot-interval-ms", "10"];
+    let mut hits = 0;
     for backend in ["uring", "poll"] {
         let arguments = [&kept[..], &["--backend", backend]].concat();
         for kill in 0..kills.div_ceil(2) {
             let agent = Agent::start(&arguments);
-            // Spread over the interval, so that every step of a write is hit now and then.
-            std::thread::sleep(Duration::from_micros(20_000 + u64::from(kill) * 1_370 % 11_000));
+            // Once there is a snapshot to lose, the next write is met at any of its steps.
+            let started = Instant::now();
+            while !(fresh.exists() && Path::new(&snapshot).exists()) {
+                assert!(started.elapsed() < Duration::from_secs(15), "no snapshot is written");
+                std::hint::spin_loop();
+            }
+            let (begun, delay) = (Instant::now(), u64::from(kill) * 37 % 400);
+            while begun.elapsed() < Duration::from_micros(delay) {
+                std::hint::spin_loop();
+            }
             agent.signal(Signal::KILL);
             let (_, _, log) = agent.join();
             assert!(!log.contains("damaged"), "after {kill} kills: {log}");
             assert!(!log.contains("could not be written"), "{log}");
+            // Also read what is there now: the next agent may be killed before it says so.
+            let bytes = fs::read(&snapshot).unwrap();
+            let head = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+            let said = String::from_utf8_lossy(&bytes[..head]).into_owned();
+            let size = bytes.len() - head - 1;
+            assert!(said.contains(&format!(" {size} bytes")), "{said}: {size} bytes");
+            hits += u32::from(fresh.exists());
+            let _ = fs::remove_file(&fresh);
         }
     }
+    println!("{hits} of {kills} kills interrupted a write");
+    assert!(hits > 0, "no kill interrupted a write");
     let last = Agent::start(&kept);
     last.signal(Signal::TERM);
     let (status, _, log) = last.join();

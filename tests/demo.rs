@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
+mod browser;
 mod program;
 
 use std::process::Command;
@@ -45,6 +46,7 @@ fn the_demo_tells_its_whole_story_within_a_minute() {
 
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
+    browser::look_at(&page);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -137,6 +137,7 @@ fn leaders_are_elected_followed_and_routed_to() {
     // The whole datacenter dies: jobs go elsewhere, and the decision says why. A majority that is lost makes it
     // degraded, before nobody is left and it is excluded.
     cluster.west.drain(..).for_each(Node::stop);
+    // A datacenter that only seems slow is passed over at first; it is excluded once nobody is left.
     wait("routing around the dead", || {
         let route = cluster.gate.route(job, &[]).unwrap();
         let is_east = route.datacenter().is_some_and(|name| name.as_str() == "east");

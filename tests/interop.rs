@@ -1,4 +1,5 @@
-//! Two Shoal nodes among three unchanged Python nodes of hyperscale, as processes on loopback.
+//! Shoal nodes among unchanged Python nodes of hyperscale, as processes on loopback: two among three, and
+//! one that takes the place of a Python node and gives it back.
 //!
 //! Runs when `HYPERSCALE_PATH` names a checkout of hyperscale, with `SHOAL_PYTHON` (otherwise
 //! `.venv/bin/python`) an interpreter that has its requirements; skipped with one line otherwise.
@@ -15,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use shoal_core::io::{Node, NodeOptions};
 use shoal_core::{Address, Config, Event, MemberState, Secret, WireFormat};
 
@@ -32,7 +34,10 @@ struct Python {
 
 impl Python {
     fn start(checkout: &Path, seeds: &[u16]) -> Python {
-        let port = free_port();
+        Python::start_at(free_port(), checkout, seeds)
+    }
+
+    fn start_at(port: u16, checkout: &Path, seeds: &[u16]) -> Python {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
         let in_venv = directory.join("../.venv/bin/python");
         let python = std::env::var_os("SHOAL_PYTHON").map_or(in_venv, PathBuf::from);
@@ -86,9 +91,13 @@ fn free_port() -> u16 {
 }
 
 fn shoal(join: &[Address]) -> Node {
+    shoal_at(0, join)
+}
+
+fn shoal_at(port: u16, join: &[Address]) -> Node {
     let mut config = Config::new(Address::UNSPECIFIED, Secret::new(SECRET).expect("long enough"));
     config.wire_format = WireFormat::Hyperscale;
-    let mut options = NodeOptions::new(([127, 0, 0, 1], 0).into(), config);
+    let mut options = NodeOptions::new(([127, 0, 0, 1], port).into(), config);
     options.join = join.to_vec();
     Node::start(options).expect("a node starts on loopback")
 }
@@ -114,19 +123,85 @@ fn deaths(nodes: [&Node; 2], natives: &[Address]) -> (usize, usize) {
         match event {
             Event::Member(member) if member.state != MemberState::Dead => {}
             Event::Member(member) if natives.contains(&member.address) => counts.0 += 1,
-            Event::Member(_) => counts.1 += 1,
+            Event::Member(member) => {
+                println!("{} was given up", member.address);
+                counts.1 += 1;
+            }
             _ => {}
         }
     }
     counts
 }
 
+/// The checkout of hyperscale to test with.
+fn checkout() -> Option<PathBuf> {
+    let named = std::env::var_os("HYPERSCALE_PATH").map(PathBuf::from);
+    if named.is_none() {
+        println!("skipped: HYPERSCALE_PATH names no checkout of hyperscale");
+    }
+    named
+}
+
+/// Whether bytes that only the native format carries come from one node to the other.
+fn speaks_native(from: &Node, to: &Node) -> bool {
+    from.broadcast(Bytes::from_static(b"native only")).expect("a node takes a broadcast");
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        let event = to.wait_event(shoal_core::Duration::from_millis(100));
+        if matches!(event, Some(Event::Broadcast { source, .. }) if source == from.address()) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn an_address_goes_from_python_to_shoal_and_back() {
+    let Some(checkout) = checkout() else { return };
+    let first = Python::start(&checkout, &[]);
+    let near = shoal(&[first.address]);
+    let port = free_port();
+    let address = SocketAddr::from(([127, 0, 0, 1], port)).into();
+    let seeds = [first.address, near.address()];
+    for round in 0..2 {
+        let python = Python::start_at(port, &checkout, &[first.address.port()]);
+        // It tells nobody but its seed of itself, and the seed keeps it to itself.
+        near.join(&[address]).expect("a node takes a seed");
+        wait("a Python node is alive at the address", 30, || {
+            state(&near, address) == Some(MemberState::Alive)
+        });
+        wait("it takes the Shoal node for OK", 20, || {
+            python.opinion(near.address()).as_deref() == Some("OK")
+        });
+        if round == 1 {
+            // Long enough to give up somebody who does not answer.
+            let _ = deaths([&near, &near], &[address]);
+            std::thread::sleep(Duration::from_secs(10));
+            assert_eq!(deaths([&near, &near], &[address]), (0, 0), "it is spoken to in its format");
+            assert_eq!(state(&near, address), Some(MemberState::Alive));
+            break;
+        }
+        drop(python);
+        let shoal = shoal_at(port, &seeds);
+        wait("a Shoal node is alive in its place", 30, || {
+            state(&near, address) == Some(MemberState::Alive)
+                && state(&shoal, near.address()) == Some(MemberState::Alive)
+        });
+        wait("both speak the native format", 30, || {
+            speaks_native(&near, &shoal) && speaks_native(&shoal, &near)
+        });
+        assert_eq!(first.opinion(near.address()).as_deref(), Some("OK"));
+        wait("the other Python node takes it for OK", 20, || {
+            first.opinion(address).as_deref() == Some("OK")
+        });
+        drop(shoal);
+    }
+    assert_eq!(state(&near, first.address), Some(MemberState::Alive));
+}
+
 #[test]
 fn shoal_nodes_live_among_unchanged_python_nodes() {
-    let Some(checkout) = std::env::var_os("HYPERSCALE_PATH").map(PathBuf::from) else {
-        println!("skipped: HYPERSCALE_PATH names no checkout of hyperscale");
-        return;
-    };
+    let Some(checkout) = checkout() else { return };
     let watched = std::env::var("SHOAL_INTEROP_SECONDS").ok();
     let watched = watched.map_or(20, |text| text.parse().expect("a number of seconds"));
 
@@ -156,9 +231,13 @@ fn shoal_nodes_live_among_unchanged_python_nodes() {
     wait("all Python nodes take both for OK", 20, || {
         [&first, &second, &third].into_iter().all(is_ok)
     });
-    for &address in &python {
-        assert!(near.member(address).is_some_and(|member| member.rtt.is_some()), "{address}");
-    }
+    wait("both have measured the way to all Python nodes", 20, || {
+        let is_measured = |node: &Node, address| {
+            node.member(address)
+                .is_some_and(|member| member.rtt.is_some() && member.coordinate.is_some())
+        };
+        python.iter().all(|&address| is_measured(&near, address) && is_measured(&far, address))
+    });
 
     let end = Instant::now() + Duration::from_secs(watched);
     let mut given_up = 0;

@@ -14,7 +14,7 @@ use agent::{Agent, wait_until};
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::metrics::{self, Census, Sources};
 use shoal_core::random::Random;
-use shoal_core::routing::RouterStats;
+use shoal_core::routing::{RouterStats, RoutingOverview};
 use shoal_core::stats::Gauges;
 use shoal_core::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use shoal_core::wire::native::{Header, Kind, MessageWriter, Update};
@@ -58,7 +58,7 @@ fn the_documented_table_is_what_is_measured() {
     let mut text = String::new();
     let sources = Sources { stats: &stats, gauges: &gauges, members: &members, backend };
     metrics::write_node(&mut text, &sources);
-    metrics::write_routing(&mut text, &RouterStats::default());
+    metrics::write_routing(&mut text, &RouterStats::default(), &RoutingOverview::default());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
     let document = std::fs::read_to_string(path).unwrap();
     let is_row = |line: &&str| line.starts_with("| `shoal_");

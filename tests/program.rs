@@ -8,15 +8,13 @@ use std::sync::OnceLock;
 /// The `shoal` program, built as this test was.
 pub fn shoal() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build(&["--package", "shoal-cli"]).join("shoal"))
+    PROGRAM.get_or_init(|| build(&["--bin", "shoal"]).join("shoal"))
 }
 
 /// The example about jobs, built as this test was.
 pub fn jobs_example() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        build(&["--package", "shoal-examples", "--example", "jobs"]).join("examples/jobs")
-    })
+    PROGRAM.get_or_init(|| build(&["--example", "jobs"]).join("examples/jobs"))
 }
 
 /// Builds a program in the profile of this test, and says where programs of that profile are.
@@ -24,7 +22,8 @@ fn build(what: &[&str]) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet"]).args(what);
+    // Of the whole workspace, so that dependencies have the features they were tested with.
+    build.args(["build", "--quiet", "--workspace"]).args(what);
     // What cargo tells this test about its own package would make build scripts run again.
     let told = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     for name in told.filter(|name| {

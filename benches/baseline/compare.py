@@ -3,7 +3,8 @@
     .venv/bin/python benches/baseline/compare.py [--quick]
 
 The other side is `reference.py` in a process of its own: hyperscale's classes with HYPERSCALE_PATH (and
-HYPERSCALE_PYTHON, an interpreter that has its requirements), else a plain-Python model of the same documents.
+HYPERSCALE_PYTHON, an interpreter that has its requirements), else a plain-Python model of the same documents. The
+same script then runs with Shoal's drop-in classes in their place.
 Prints one line of JSON for the report; ends with status 1 when the two sides disagree.
 """
 
@@ -26,12 +27,12 @@ class Missing(Exception):
     """The other side cannot be run."""
 
 
-def ask(environment: dict[str, str], *arguments: str) -> Any:
+def ask(side: str, *arguments: str) -> Any:
     python = sys.executable
-    if "HYPERSCALE_PATH" in environment:
-        python = environment.get("HYPERSCALE_PYTHON", python)
-    command = [python, str(REFERENCE), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if side == "hyperscale":
+        python = os.environ.get("HYPERSCALE_PYTHON", python)
+    command = [python, str(REFERENCE), side, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise Missing(f"{' '.join(command)}: {last}")
@@ -85,6 +86,16 @@ def candidates_of(shoal: Any, picture: Any) -> list[Any]:
     ]
 
 
+def check_drop_in(drop_in: Any, answers: Any) -> None:
+    def numbers(side: Any) -> list[float]:
+        vector, *others = side["coordinate"]
+        return [*vector, *others, *side["upper_ms"].values()]
+
+    assert all(map(is_near, numbers(drop_in), numbers(answers))), "coordinates differ"
+    for number, (ours, theirs) in enumerate(zip(drop_in["pictures"], answers["pictures"])):
+        assert ours["first"] == theirs["first"], f"picture {number}: {ours} and {theirs}"
+
+
 def check_routing(shoal: Any, answers: Any) -> None:
     for number, picture in enumerate(answers["pictures"]):
         chosen = shoal.Router().route(shoal.JobId("job"), candidates_of(shoal, picture)).selected
@@ -114,21 +125,21 @@ def times(shoal: Any, answers: Any, seconds: float) -> list[dict[str, object]]:
 
 def main() -> None:
     seconds = 0.1 if "--quick" in sys.argv else 0.4
-    environment = dict(os.environ)
+    side = "hyperscale" if "HYPERSCALE_PATH" in os.environ else "model"
     skipped: list[dict[str, str]] = []
     try:
-        answers = ask(environment, "answers")
+        answers = ask(side, "answers")
     except Missing as missing:
-        if "HYPERSCALE_PATH" not in environment:
+        if side == "model":
             raise
         advice = "give HYPERSCALE_PYTHON, an interpreter with hyperscale's requirements"
         skipped.append({"what": "hyperscale's own classes", "why": f"{missing}; {advice}"})
-        del environment["HYPERSCALE_PATH"]
-        answers = ask(environment, "answers")
+        side = "model"
+        answers = ask(side, "answers")
     if "HYPERSCALE_PATH" not in os.environ:
         why = "HYPERSCALE_PATH is not set; compared with a plain-Python model of its documents"
         skipped.append({"what": "hyperscale's own classes", "why": why})
-    reference = ask(environment, "times", str(seconds))
+    reference = ask(side, "times", str(seconds))
     figures, more = reference["figures"], reference["skipped"]
     try:
         import shoal
@@ -138,7 +149,9 @@ def main() -> None:
     else:
         check_coordinates(shoal, answers)
         check_routing(shoal, answers)
+        check_drop_in(ask("drop-in", "answers"), answers)
         figures += times(shoal, answers, seconds)
+        figures += ask("drop-in", "times", str(seconds))["figures"]
     print(json.dumps({"figures": figures, "skipped": skipped + more}))
 
 

@@ -1,9 +1,11 @@
-"""The Python side: hyperscale's own classes when HYPERSCALE_PATH is given, else the model beside this file.
+"""Python classes under measurement: hyperscale's own, a plain-Python model of them, or Shoal's drop-ins.
 
-    python reference.py answers     what it computes, for the other side to be checked against
-    python reference.py times SECONDS     nanoseconds per call
+    python reference.py SIDE answers     what it computes, for the other sides to be checked against
+    python reference.py SIDE times SECONDS     nanoseconds per call
 
-Prints one line of JSON. It runs in a process of its own, because hyperscale needs packages that Shoal does not.
+SIDE is `hyperscale` (a checkout that HYPERSCALE_PATH names), `model` (the module beside this file) or `drop-in`
+(`shoal.hyperscale`). Prints one line of JSON. It runs in a process of its own, because hyperscale needs packages that
+Shoal does not.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import json
 import os
 import random
 import sys
+from importlib import import_module
 from types import SimpleNamespace
+from typing import Any
 
 from timing import cost_ns, figure, repeated_cost_ns
 
@@ -21,37 +25,30 @@ JOBS = 256
 PENDING = 1_000
 SECRET = "a secret for measurements only"
 
-PATH = os.environ.get("HYPERSCALE_PATH")
-if PATH:
-    sys.path.insert(0, PATH)
-    from hyperscale.distributed.encryption.aes_gcm import AESGCMFernet
-    from hyperscale.distributed.models.coordinates import NetworkCoordinate
-    from hyperscale.distributed.routing import GateJobRouter
-    from hyperscale.distributed.routing.candidate_filter import DatacenterCandidate
-    from hyperscale.distributed.swim.coordinates import CoordinateTracker
-    from hyperscale.distributed.swim.gossip.gossip_buffer import GossipBuffer
+SIDE = sys.argv[1]
+PACKAGES = {"hyperscale": "hyperscale.distributed", "drop-in": "shoal.hyperscale"}
 
-    WHOSE = "hyperscale"
 
-    def envelope() -> AESGCMFernet:
-        env = SimpleNamespace(
-            MERCURY_SYNC_AUTH_SECRET=SECRET, MERCURY_SYNC_AUTH_SECRET_PREVIOUS=None
-        )
-        return AESGCMFernet(env)
-else:
-    from model import (
-        CoordinateTracker,
-        DatacenterCandidate,
-        Envelope,
-        GateJobRouter,
-        GossipBuffer,
-        NetworkCoordinate,
-    )
+def find(module: str, name: str) -> Any:
+    """A class of this side; the model has all of them in one module."""
+    package = PACKAGES.get(SIDE)
+    return getattr(import_module(f"{package}.{module}" if package else "model"), name)
 
-    WHOSE = "a plain-Python model of its documents"
 
-    def envelope() -> Envelope:
-        return Envelope(SECRET.encode())
+if SIDE == "hyperscale":
+    sys.path.insert(0, os.environ["HYPERSCALE_PATH"])
+NetworkCoordinate = find("models.coordinates", "NetworkCoordinate")
+GateJobRouter = find("routing", "GateJobRouter")
+DatacenterCandidate = find("routing.candidate_filter", "DatacenterCandidate")
+CoordinateTracker = find("swim.coordinates", "CoordinateTracker")
+GossipBuffer = find("swim.gossip.gossip_buffer", "GossipBuffer")
+
+
+def envelope() -> Any:
+    if SIDE == "model":
+        return find("", "Envelope")(SECRET.encode())
+    env = SimpleNamespace(MERCURY_SYNC_AUTH_SECRET=SECRET, MERCURY_SYNC_AUTH_SECRET_PREVIOUS=None)
+    return find("encryption.aes_gcm", "AESGCMFernet")(env)
 
 
 def coordinate(source: random.Random) -> NetworkCoordinate:
@@ -123,7 +120,6 @@ def answers() -> dict[str, object]:
         for number in range(DATACENTERS)
     }
     return {
-        "whose": WHOSE,
         "samples": [
             [peer, place.vec, place.height, place.adjustment, place.error, rtt_ms]
             for peer, place, rtt_ms in samples(1_000)
@@ -204,10 +200,11 @@ def times(seconds: float) -> dict[str, object]:
         costs["exchange"] = cost_ns(exchange(), seconds)
     except ImportError as error:
         skipped.append({"what": "a Python node's part of an exchange", "why": str(error)})
-    figures = [figure(f"python/reference/{name}", cost) for name, cost in costs.items()]
+    side = "drop-in" if SIDE == "drop-in" else "reference"
+    figures = [figure(f"python/{side}/{name}", cost) for name, cost in costs.items()]
     return {"figures": figures, "skipped": skipped}
 
 
 if __name__ == "__main__":
-    done = answers() if sys.argv[1] == "answers" else times(float(sys.argv[2]))
+    done = answers() if sys.argv[2] == "answers" else times(float(sys.argv[3]))
     print(json.dumps(done))

@@ -59,13 +59,15 @@ pub fn run(count: usize, seconds: f64) -> Result<Results, String> {
     let elapsed = watch.elapsed().as_secs_f64();
     let cpu = (thread_cpu_nanos("shoal-node") - cpu) as f64 / 1e9 / elapsed;
     let mut results = Results::default();
-    results.add("nodes/count", count as f64, "");
-    results.add("nodes/started", started.as_secs_f64(), "s");
-    results.add("nodes/known", known.as_secs_f64(), "s");
-    results.add("nodes/datagrams", (received() - datagrams) as f64 / elapsed, "1/s");
-    results.add("nodes/cpu", cpu * 100.0, "%");
+    let mut add =
+        |what: &str, value, unit| results.add(format!("nodes/{what}/{count}"), value, unit);
+    add("started", started.as_secs_f64(), "s");
+    add("known", known.as_secs_f64(), "s");
+    add("datagrams", (received() - datagrams) as f64 / elapsed, "1/s");
+    add("cpu", cpu * 100.0, "%");
+    add("cpu per node", cpu * 100.0 / count as f64, "%");
     let resident = resident_bytes(std::process::id()).saturating_sub(before) as f64;
-    results.add("nodes/memory", resident / count as f64 / 1e3, "kB");
+    add("memory per node", resident / count as f64 / 1e3, "kB");
     Ok(results)
 }
 

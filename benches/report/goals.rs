@@ -143,10 +143,13 @@ const ROWS: [Row; 20] = [
     ),
 ];
 
+const NO_PACKAGE: &str = "Shoal's Python package is missing: `make python-develop` builds it";
+
 /// Why a row is open whose step ran and yet found nothing for it.
-const OPEN: [(&str, &str); 4] = [
-    (ROWS[0].0, "the exchange benchmark does not probe in this format yet"),
-    (ROWS[9].0, "the comparison does not time the drop-in classes yet"),
+const OPEN: [(&str, &str); 5] = [
+    (ROWS[6].0, NO_PACKAGE),
+    (ROWS[8].0, NO_PACKAGE),
+    (ROWS[9].0, NO_PACKAGE),
     (ROWS[18].0, "give SHOAL_MATRICES=FOLDER with planetlab490_ms.csv"),
     (ROWS[19].0, "give SHOAL_MATRICES=FOLDER with planetlab490_ms.csv"),
 ];
@@ -221,7 +224,10 @@ fn native_bursts(results: &Results) -> Option<Measured> {
 
 fn hyperscale_exchange(results: &Results) -> Option<Measured> {
     let (rate, share, mut measured) = exchange(results, "hyperscale", "uring")?;
-    measured.is_reached = rate >= 120_000.0 && share >= 0.45;
+    // A second of the node's core, which other programs on the machine may have taken a part of.
+    let per_core = 1e9 / results.value("exchange/hyperscale/uring/cpu")?;
+    measured.is_reached = per_core >= 120_000.0 && share >= 0.45;
+    measured.figure += &format!(" = {} of a core alone", show(per_core, "1/s"));
     let (python, _) = peer(results, "python/reference/exchange", "Python's part alone", rate);
     measured.compared += &python.map(|words| format!("; {words}")).unwrap_or_default();
     Some(measured)
@@ -420,6 +426,10 @@ pub mod tests {
             results.add(format!("exchange/singles/{server}/rate"), rate, "1/s");
             results.add(format!("exchange/singles/{server}/cpu"), cpu, "ns");
         }
+        for (server, rate, cpu) in [("echo", 2e5, 4_000.0), ("uring", 1.25e5, 8_000.0)] {
+            results.add(format!("exchange/hyperscale/{server}/rate"), rate, "1/s");
+            results.add(format!("exchange/hyperscale/{server}/cpu"), cpu, "ns");
+        }
         results.add("allocations/exchange", 0.00003, "");
         results.add_samples("detect/shoal/all", &[1_300.0, 1_200.0, 1_900.0], "ms");
         results.add_samples("detect/serf/all", &[5_000.0, 5_200.0], "ms");
@@ -455,16 +465,17 @@ pub mod tests {
         );
         assert_eq!(goal("kill one of 5").verdict, Verdict::Reached);
         assert!(goal("kill one of 5").compared.starts_with("Serf 5 s"), "{goals:?}");
-        let Verdict::Open(why) = &goal("hyperscale's").verdict else { panic!("it is open") };
-        assert!(why.contains("does not probe"));
+        assert_eq!(goal("hyperscale's").verdict, Verdict::Reached);
+        assert_eq!(goal("hyperscale's").ratio, "0.50 x");
         let Verdict::Open(why) = &goal("Lifeguard").verdict else { panic!("it is open") };
         assert_eq!(why, "not in the quick run");
     }
 
     #[test]
     fn what_is_said_of_open_rows_belongs_to_rows() {
-        for ((row, why), word) in OPEN.iter().zip(["hyperscale", "drop-in", "PlanetLab", "routing"])
-        {
+        let words = ["from Python", "from Python", "drop-in", "PlanetLab", "routing"];
+        assert_eq!(OPEN.len(), words.len());
+        for ((row, why), word) in OPEN.iter().zip(words) {
             assert!(row.contains(word), "{row}: {why}");
         }
     }

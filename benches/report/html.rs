@@ -35,8 +35,8 @@ pub fn page(run: &Run) -> String {
     page.push_str(&section("What was wanted, and what is", "", &cards));
     page.push_str(&section("Side by side", "", &drawings(run)));
     page.push_str(&section(
-        "Growth with the cluster",
-        "The exponent of members that fits best: 0 is flat, 1 is linear.",
+        "Growth with size",
+        "The exponent of the size that fits best: 0 is flat, 1 is linear.",
         &growth(run),
     ));
     page.push_str(&missing(run));
@@ -153,7 +153,7 @@ fn growth(run: &Run) -> String {
             .collect();
         vec![growth.title.to_owned(), points.join("<br>"), plain(growth.exponent())]
     });
-    table(&["what", "members: cost", "exponent"], rows)
+    table(&["what", "size: cost", "exponent"], rows)
 }
 
 fn missing(run: &Run) -> String {

@@ -54,8 +54,8 @@ pub fn page(run: &Run) -> String {
             vec![what, wanted, figure.clone(), compared.clone(), ratio.clone(), verdict]
         }),
     ));
-    page.push_str("\n## Growth with the cluster\n\n");
-    page.push_str("`b` of `cost = a * members ^ b`, fitted: 0 is flat, 1 is linear.\n\n");
+    page.push_str("\n## Growth with size\n\n");
+    page.push_str("`b` of `cost = a * size ^ b`, fitted: 0 is flat, 1 is linear.\n\n");
     page.push_str(&growth(run));
     page.push_str(&missing(run));
     page.push_str(REPEAT);
@@ -88,7 +88,7 @@ fn growth(run: &Run) -> String {
             .collect();
         vec![growth.title.to_owned(), points.join(", "), plain(growth.exponent())]
     });
-    table(&["what", "by members", "b"], rows)
+    table(&["what", "by size", "b"], rows)
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

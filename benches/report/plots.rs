@@ -92,7 +92,11 @@ fn exchanges(results: &Results) -> Option<Plot> {
         ("uring", "Shoal, uring", OURS),
     ];
     let mut bars: Vec<(String, f64, RGBColor)> = Vec::new();
-    for (pattern, words) in [("bursts", "32 at a time"), ("singles", "one at a time")] {
+    for (pattern, words) in [
+        ("bursts", "32 at a time"),
+        ("singles", "one at a time"),
+        ("hyperscale", "Python's format"),
+    ] {
         for (server, name, color) in servers {
             if let Some(cpu) = results.value(&format!("exchange/{pattern}/{server}/cpu")) {
                 bars.push((format!("{name}, {words}"), cpu, color));

@@ -13,18 +13,24 @@ pub struct Growth {
     pub points: Vec<(f64, Figure)>,
 }
 
-const SERIES: [(&str, &str, bool); 4] = [
-    ("handle 20 updates, Shoal", "criterion/handle 20 updates/shoal/", true),
-    ("handle 20 updates, foca", "criterion/handle 20 updates/foca/", false),
-    ("a probe round, Shoal", "criterion/a probe round with its datagram/members/", true),
-    ("memory per member, Shoal", "memory/member/", true),
+/// What grows, how its figures begin and end around the size, whether it is ours.
+const SERIES: [(&str, &str, &str, bool); 8] = [
+    ("handle 20 updates, Shoal", "criterion/handle 20 updates/shoal/", "", true),
+    ("handle 20 updates, foca", "criterion/handle 20 updates/foca/", "", false),
+    ("a probe round, Shoal", "criterion/a probe round with its datagram/members/", "", true),
+    ("move one of so many timers, Shoal", "criterion/timers/move/", "", true),
+    ("memory per member, Shoal", "memory/member/", "", true),
+    ("processor time per node, all on one thread", "nodes/cpu per node/", "", true),
+    ("memory per node, all in one process", "nodes/memory per node/", "", true),
+    ("simulator, time per datagram", "simulation/cluster/", "/datagram", true),
 ];
 
 /// Every cost that was measured at two sizes or more.
 pub fn growths(results: &Results) -> Vec<Growth> {
-    let of_series = |(title, prefix, is_ours): (&'static str, &str, bool)| {
+    let of_series = |(title, prefix, suffix, is_ours): (&'static str, &str, &str, bool)| {
         let point = |figure: &Figure| {
-            let size: f64 = figure.name.strip_prefix(prefix)?.parse().ok()?;
+            let size = figure.name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+            let size: f64 = size.parse().ok()?;
             Some((size, figure.clone()))
         };
         let mut points: Vec<_> = results.figures.iter().filter_map(point).collect();
@@ -35,7 +41,7 @@ pub fn growths(results: &Results) -> Vec<Growth> {
 }
 
 impl Growth {
-    /// The b of `cost = a * members ^ b`, by least squares over the logarithms: 0 is flat, 1
+    /// The b of `cost = a * size ^ b`, by least squares over the logarithms: 0 is flat, 1
     /// linear.
     pub fn exponent(&self) -> f64 {
         let logs: Vec<(f64, f64)> =

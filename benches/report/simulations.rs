@@ -23,6 +23,7 @@ pub fn read(name: &str, output: &str, elapsed: Duration) -> Option<Results> {
             None => datagrams / elapsed.as_secs_f64(),
         };
         add("rate", &Value::from(rate), "1/s");
+        add("datagram", &Value::from(1e9 / rate), "ns");
     }
     for what in ["median_rel_err", "p90_rel_err", "nearest_stretch_median"] {
         add(what, &json["coordinate"][what], "");

@@ -83,7 +83,8 @@ pub fn all(quick: bool) -> Vec<Step> {
     steps.push(line("exchanges", exchange, 300));
     steps.push(line("memory and allocations", format!("{measure} memory"), 60));
     steps.push(line("path of a packet", format!("{measure} path"), 30));
-    let suites = ["coordinate", "routing", "updates", "engine", "wire", "jobs"];
+    let suites =
+        ["coordinate", "routing", "updates", "engine", "wire", "timers", "handoff", "jobs"];
     // A million jobs take their time.
     for suite in suites.into_iter().filter(|suite| !(quick && *suite == "jobs")) {
         steps.push(suite_step(suite, quick));
@@ -96,9 +97,12 @@ pub fn all(quick: bool) -> Vec<Step> {
     let (agents, length) = if quick { (8, 15) } else { (16, 90) };
     let chaos = format!("{measure} chaos --agents {agents} --seconds {length}");
     steps.push(line("chaos", chaos, 300));
-    let count = if quick { 300 } else { 1_000 };
-    let nodes = format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 10 });
-    steps.push(line("nodes on one thread", nodes, 150));
+    let counts: &[u32] = if quick { &[300] } else { &[100, 300, 1_000] };
+    for count in counts {
+        let nodes =
+            format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 8 });
+        steps.push(line(&format!("{count} nodes on one thread"), nodes, 150));
+    }
     steps.push(line("instructions", format!("{measure} instructions"), 240));
     let python = "python3 benches/baseline/compare.py";
     let python = if quick { format!("{python} --quick") } else { python.to_owned() };
@@ -118,9 +122,16 @@ fn simulated(quick: bool) -> Vec<Step> {
     let simulation = |title: &str, arguments: String, limit, name| {
         step(title, &format!("{simulate} {arguments}"), limit, Reading::Simulation(name))
     };
-    let (nodes, seconds) = if quick { (300, 20) } else { (1_000, 60) };
-    let arguments = format!("--nodes {nodes} --seconds {seconds}");
-    let mut steps = vec![simulation("simulator", arguments, 150, "cluster")];
+    let sizes: &[(u32, u32, &'static str)] = if quick {
+        &[(300, 20, "cluster/300")]
+    } else {
+        &[(100, 60, "cluster/100"), (300, 60, "cluster/300"), (1_000, 40, "cluster/1000")]
+    };
+    let mut steps = Vec::new();
+    for &(nodes, seconds, name) in sizes {
+        let arguments = format!("--nodes {nodes} --seconds {seconds}");
+        steps.push(simulation(&format!("simulator, {nodes} nodes"), arguments, 150, name));
+    }
     // Matrices of real round trips are not ours to pass on; who has them says where.
     if let Some(folder) = std::env::var_os("SHOAL_MATRICES") {
         let file = PathBuf::from(folder).join("planetlab490_ms.csv").display().to_string();
@@ -141,7 +152,7 @@ fn simulated(quick: bool) -> Vec<Step> {
 fn suite_step(suite: &str, quick: bool) -> Step {
     let times = match (suite, quick) {
         // These set their own.
-        ("jobs" | "engine" | "updates", false) => "",
+        ("jobs" | "engine" | "updates" | "timers" | "handoff", false) => "",
         (_, false) => " --warm-up-time 0.5 --measurement-time 1.5",
         (_, true) => " --warm-up-time 0.1 --measurement-time 0.3 --sample-size 10",
     };
@@ -282,6 +293,16 @@ mod tests {
         let titles = |quick| all(quick).into_iter().map(|s| s.title).collect::<Vec<_>>();
         let (quick, full) = (titles(true), titles(false));
         assert!(quick.iter().all(|title| full.contains(title)));
-        assert!(quick.len() >= full.len() - 2);
+        let mut longer: Vec<&String> = full.iter().filter(|title| !quick.contains(title)).collect();
+        longer.sort();
+        let expected = [
+            "100 nodes on one thread",
+            "1000 nodes on one thread",
+            "Criterion, jobs",
+            "Lifeguard experiment",
+            "simulator, 100 nodes",
+            "simulator, 1000 nodes",
+        ];
+        assert_eq!(longer, expected);
     }
 }

@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::control::{Bound, Options};
 use crate::exit::Failure;
 use crate::host::Host;
-use crate::output::{Output, Record, Written};
+use crate::output::{Format, Output, Record, Written};
 use crate::settings::{self, BIND_DEFAULT, Resolved, Settings};
 use crate::snapshot::{self, Snapshot};
 
@@ -65,7 +65,7 @@ pub struct Arguments {
     #[command(flatten)]
     settings: Settings,
     /// Read settings from this TOML file; flags win
-    #[arg(long, value_name = "FILE.toml")]
+    #[arg(long, value_name = "FILE.toml", help_heading = "Operation")]
     config: Option<PathBuf>,
 }
 
@@ -123,7 +123,13 @@ impl Source {
         if let Some(format) = settings.codec {
             config.wire_format = format;
         }
-        resolved.engine.apply(&mut config);
+        resolved.tuning.apply(&mut config);
+        let mut checked = config.clone();
+        if checked.advertise == Address::UNSPECIFIED {
+            // Told by the socket once there is one.
+            checked.advertise = "127.0.0.1:1".parse().expect("an address");
+        }
+        resolved.check(&checked, self.file.as_deref())?;
         let mut seeds = resolve_seeds(&settings.join)?;
         // A list of seeds may be the same on every machine: a node needs no telling of itself.
         let own = settings.advertise.unwrap_or(bind_address(settings));
@@ -174,9 +180,24 @@ impl Fresh {
     }
 }
 
-/// Runs the command.
+/// Runs the command. Where programs read the events, they also read why the agent failed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut format = arguments.settings.format.unwrap_or_default();
+    run_node(arguments, &mut format).inspect_err(|failure| {
+        if format == Format::Json {
+            // The same line goes to stderr, so a reader that has gone away misses nothing.
+            let _ = Output::new(format).write(&Record::Error {
+                message: failure.message().to_owned(),
+                at_ms: unix_now().as_millis() as u64,
+            });
+        }
+    })
+}
+
+/// Runs the node, and tells in which format as soon as that is known.
+fn run_node(arguments: &Arguments, format: &mut Format) -> Result<(), Failure> {
     let (source, fresh) = Source::new(arguments.settings.clone(), arguments.config.clone())?;
+    *format = fresh.resolved.settings.format.unwrap_or_default();
     let mut options = fresh.node_options()?;
     let control = fresh.control_options();
     let remembered = control.snapshot.as_deref().map(snapshot::load).transpose()?.flatten();
@@ -196,10 +217,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(address) = bound.metrics_address() {
         tracing::debug!(%address, "metrics are served");
     }
-    let format = fresh.resolved.settings.format.unwrap_or_default();
     let host = Arc::new(Host::new(node, source, fresh.secrets, fresh.seeds));
     let plane = bound.start(Arc::clone(&host))?;
-    serve(&host, plane.is_some(), &mut signals, &Output::new(format))
+    serve(&host, plane.is_some(), &mut signals, &Output::new(*format))
 }
 
 /// Starts the node. The kernel gives the port of an agent that has just ended free a moment after
@@ -224,8 +244,13 @@ fn ask_remembered(options: &mut NodeOptions, remembered: &Snapshot) {
         }
     }
     // A later run has to have a larger generation, even on a clock that was set back meanwhile.
-    let wall = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos() as u64);
+    let wall = unix_now().as_nanos() as u64;
     options.config.generation = Generation(wall.max(remembered.generation.saturating_add(1)));
+}
+
+/// The time since 1970, by the wall clock.
+fn unix_now() -> Duration {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
 fn bind_address(settings: &Settings) -> std::net::SocketAddr {
@@ -309,6 +334,12 @@ fn serve(
             && let Err(error) = host.reload()
         {
             tracing::warn!(%error, "the settings stay as they are");
+            let message = format!("the settings stay as they are: {error}");
+            let record = Record::Error { message, at_ms: unix_now().as_millis() as u64 };
+            if has_clients {
+                host.journal.note(&record);
+            }
+            heard = heard && write(output, &record)? == Written::Heard;
         }
         let stop = !heard || signals.taken();
         if stop && deadline.is_none() {

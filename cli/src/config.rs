@@ -33,12 +33,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::usage("say what to do: shoal config --check FILE.toml"));
     };
     let (_, fresh) = Source::new(arguments.settings.clone(), file.clone())?;
-    let mut config = fresh.config.clone();
-    if config.advertise == shoal_core::Address::UNSPECIFIED {
-        // Told by the socket once there is one.
-        config.advertise = "127.0.0.1:1".parse().expect("an address");
-    }
-    config.check().map_err(Failure::usage)?;
     let effective = fresh.resolved.effective(&fresh.config);
     let rows: Vec<_> = effective
         .iter()

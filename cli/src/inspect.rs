@@ -20,7 +20,13 @@ pub struct StatusArguments {
     #[command(flatten)]
     target: Target,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -55,7 +61,13 @@ pub struct MembersArguments {
     #[arg(long, value_name = "S", default_value_t = 30, requires = "wait")]
     timeout: u64,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -73,7 +85,13 @@ pub struct RttArguments {
     #[command(flatten)]
     target: Target,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -83,7 +101,13 @@ pub struct MetricsArguments {
     #[command(flatten)]
     target: Target,
     /// How to print the result: `text` is OpenMetrics, `json` a list of name, labels and value
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -93,7 +117,13 @@ pub struct ReloadArguments {
     #[command(flatten)]
     target: Target,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -103,7 +133,13 @@ pub struct LeaveArguments {
     #[command(flatten)]
     target: Target,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -116,6 +152,11 @@ pub fn status(arguments: &StatusArguments) -> Result<(), Failure> {
             format!("address           {}", status.address),
             format!("role              {}", status.role),
             format!("datacenter        {}", status.datacenter),
+            format!("leader there      {}", status.leader.as_deref().unwrap_or("none known")),
+            format!(
+                "members           {} alive, {} suspect, dead or unconfirmed",
+                status.members_alive, status.members_troubled
+            ),
             format!("backend           {}", status.backend),
             format!("version           {}", status.program),
             format!("up                {}", duration(seconds)),

@@ -12,14 +12,17 @@ use shoal_core::{Address, DatacenterName, Event, MemberState};
 
 use crate::exit::Failure;
 
-/// How results and events are written.
+/// How results and events are written: for people, or for programs as one line of JSON per event or
+/// result.
+//
+// The variants have no documentation of their own, because clap would make a page of each list of
+// options out of it.
 #[derive(clap::ValueEnum, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
 pub enum Format {
-    /// For people.
     #[default]
     Text,
-    /// For programs: one line of JSON per event or result.
     Json,
 }
 
@@ -116,6 +119,20 @@ pub enum Record {
         /// When, in milliseconds of Unix time.
         at_ms: u64,
     },
+    /// The node was not run for a while, and begins its observations anew.
+    Stalled {
+        /// By how much it missed its deadline, in milliseconds.
+        lasted_ms: u64,
+        /// When it noticed, in milliseconds of Unix time.
+        at_ms: u64,
+    },
+    /// Something failed: a reload, or the agent, which ends then with this as its last line.
+    Error {
+        /// What, in one line that says what to do.
+        message: String,
+        /// When, in milliseconds of Unix time.
+        at_ms: u64,
+    },
     /// The goodbye has been sent.
     Left {
         /// When, in milliseconds of Unix time.
@@ -153,6 +170,9 @@ impl Record {
                 Record::Refuted { incarnation: incarnation.0, at_ms: unix_ms(at) }
             }
             Event::Federation(event) => return federation_record(&event, unix_ms),
+            Event::Stalled { lasted, at } => {
+                Record::Stalled { lasted_ms: lasted.as_millis() as u64, at_ms: unix_ms(at) }
+            }
             Event::Left { at } => Record::Left { at_ms: unix_ms(at) },
             Event::Overflow { lost } => Record::Overflow { lost },
             _ => return None,
@@ -186,16 +206,12 @@ impl Record {
             Record::Leader { datacenter, leader, term, state, reason, at_ms } => {
                 let subject = leader.as_deref().unwrap_or("this node");
                 let place = datacenter.as_deref().unwrap_or("");
-                let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                let word = match *state {
-                    "elected" => "leads",
-                    "lost" => "leads no more",
-                    _ => "stepped down",
+                let what = match *state {
+                    "elected" => format!("leads {place}"),
+                    "lost" => format!("leads {place} no more"),
+                    _ => format!("stepped down ({})", reason.unwrap_or("no reason told")),
                 };
-                format!(
-                    "leader      {subject} {word}{reason}  {place}  term {term}  {}",
-                    clock(*at_ms)
-                )
+                format!("leader      {subject:<21} {what}, term {term}  {}", clock(*at_ms))
             }
             Record::Datacenter { datacenter, state, from, at_ms } => {
                 format!("datacenter  {datacenter} is {state}, was {from}  {}", clock(*at_ms))
@@ -204,6 +220,11 @@ impl Record {
                 "network     of this gate is {state}: it went by many datacenters at once  {}",
                 clock(*at_ms)
             ),
+            Record::Stalled { lasted_ms, at_ms } => format!(
+                "stalled     this node was not run for {lasted_ms} ms and begins to observe anew  {}",
+                clock(*at_ms)
+            ),
+            Record::Error { message, at_ms } => format!("error       {message}  {}", clock(*at_ms)),
             Record::Left { at_ms } => format!("left        goodbye is sent  {}", clock(*at_ms)),
             Record::Overflow { lost } => {
                 format!(

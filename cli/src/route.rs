@@ -14,8 +14,9 @@ Examples:
   shoal route nightly-report --prefer east --format json
 
 The agent asked has to be a gate. The decision is the one a program would get; of a job that the
-gate has not routed before, nothing is kept. SCORE is what decides, the less the better: the round
-trip made worse by load and by uncertainty.")]
+gate has not routed before, nothing is kept. SCORE is what decides, the less the better: RTT, an
+upper bound of the round trip in milliseconds, made worse by load and by uncertainty. HEALTH comes
+first: a worse one is taken only when no better one is left.")]
 pub struct Arguments {
     /// The job: a name, or the 32 hexadecimal digits that stand for one
     job: String,
@@ -25,7 +26,13 @@ pub struct Arguments {
     #[command(flatten)]
     target: Target,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -33,10 +40,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let request = Request::Route { job: arguments.job.clone(), prefer: arguments.prefer.clone() };
     let row: RouteRow = arguments.target.connect()?.ask(request)?;
-    print(arguments.format, &row, || describe(&row))
+    print(arguments.format, &row, || describe(&row, &arguments.prefer))
 }
 
-fn describe(row: &RouteRow) -> String {
+fn describe(row: &RouteRow, preferred: &[String]) -> String {
     let place = match (&row.datacenter, &row.manager) {
         (Some(datacenter), Some(manager)) => format!("{datacenter}, manager {manager}"),
         (Some(datacenter), None) => datacenter.clone(),
@@ -58,12 +65,27 @@ fn describe(row: &RouteRow) -> String {
             format!("x{:.2}", candidate.quality_penalty),
         ]);
     }
+    if row.bootstrap && !row.candidates.is_empty() {
+        lines.push(
+            "by free cores, because this gate does not know round trips well enough yet".to_owned(),
+        );
+    }
     if !row.candidates.is_empty() {
         lines.push(table.text(2, |_, _, cell| cell.to_owned()));
     }
     for excluded in &row.excluded {
         let reason = excluded.reason.replace('_', " ");
         lines.push(format!("not {}: {reason}", excluded.datacenter));
+    }
+    for candidate in row.candidates.iter().filter(|candidate| candidate.cooling) {
+        lines.push(format!("{} failed this job lately", candidate.datacenter));
+    }
+    for name in preferred {
+        let is_known = row.candidates.iter().any(|candidate| candidate.datacenter == *name)
+            || row.excluded.iter().any(|excluded| excluded.datacenter == *name);
+        if !is_known {
+            lines.push(format!("{name} counts for nothing: this gate has not heard of it"));
+        }
     }
     lines.join("\n")
 }
@@ -100,12 +122,15 @@ mod tests {
             }],
         };
         assert_eq!(
-            describe(&row),
+            describe(&row, &["east".to_owned(), "south".to_owned()]),
             "east, manager 10.0.0.2:7462 (initial selection)\n\
              then west\n\
              DATACENTER  HEALTH   SCORE   RTT   LOAD  QUALITY\n\
              east        healthy   1.50  1.00  x1.50    x1.00\n\
-             not north: no managers"
+             not north: no managers\n\
+             south counts for nothing: this gate has not heard of it"
         );
+        let early = RouteRow { bootstrap: true, ..row };
+        assert!(describe(&early, &[]).contains("\nby free cores, because"));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] is declared once and read three times, by clap from the command line and by serde
 //! from the file and from `SHOAL_*` variables, so they can not drift apart. The file may also hold
-//! an `[engine]` table with the engine's tuning. Unknown keys are errors that name the nearest key:
+//! the tables of [`tuning`](crate::tuning). Unknown keys are errors that name the nearest key:
 //! a setting that silently does nothing is worse than none. Only in the environment, where others
 //! put names, too (Kubernetes makes `SHOAL_SERVICE_HOST` of a service), just a near miss is an
 //! error.
@@ -15,10 +15,11 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer};
 use shoal_core::io::BackendChoice;
-use shoal_core::{Config, DatacenterName, Role, WireFormat};
+use shoal_core::{Config, ConfigError, DatacenterName, Role, WireFormat};
 
 use crate::exit::Failure;
 use crate::output::Format;
+use crate::tuning::Tuning;
 
 /// Where an agent listens unless it is told otherwise: on this machine alone, so that nothing is
 /// exposed by accident. 7462 is S-H-O-A on a telephone's keys.
@@ -29,51 +30,57 @@ pub const BIND_DEFAULT: &str = "127.0.0.1:7462";
 #[serde(default)]
 pub struct Settings {
     /// Listen on this address; port 0 takes a free one [default: 127.0.0.1:7462]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, help_heading = "Cluster", value_name = "IP:PORT", value_parser = address)]
+    #[serde(deserialize_with = "from_address")]
     pub bind: Option<SocketAddr>,
     /// Tell peers this address instead, for example behind NAT or in a container
-    #[arg(long, value_name = "ADDR")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, help_heading = "Cluster", value_name = "IP:PORT", value_parser = address)]
+    #[serde(deserialize_with = "from_address")]
     pub advertise: Option<SocketAddr>,
-    /// Join the cluster through this node, HOST:PORT; repeat for more. Without it, start a cluster
-    #[arg(long, value_name = "ADDR")]
+    /// Join the cluster through this node; repeat for more. Without it, start a cluster
+    #[arg(long, help_heading = "Cluster", value_name = "HOST:PORT")]
     pub join: Vec<String>,
-    /// What this node does: gate, manager or worker [default: manager]
-    #[arg(long, value_name = "ROLE")]
+    /// What this node does [default: manager]
+    #[arg(long, help_heading = "Cluster", value_name = "gate|manager|worker")]
     #[serde(deserialize_with = "from_text")]
     pub role: Option<Role>,
     /// Where this node runs [default: default]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = "Cluster", value_name = "NAME")]
     #[serde(deserialize_with = "from_text")]
     pub datacenter: Option<DatacenterName>,
     /// Read the cluster's secret from this file; otherwise it is in $SHOAL_SECRET. See `shoal
     /// keygen`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Cluster", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// The datagrams to begin with: native, or hyperscale among its Python nodes [default: native]
-    #[arg(long, alias = "wire", value_name = "native|hyperscale")]
+    #[arg(long, help_heading = "Datagrams", alias = "wire", value_name = "native|hyperscale")]
     #[serde(deserialize_with = "from_text")]
     pub codec: Option<WireFormat>,
     /// How to do I/O: auto takes io_uring where the system allows it [default: auto]
-    #[arg(long, value_name = "auto|uring|poll")]
+    #[arg(long, help_heading = "Datagrams", value_name = "auto|uring|poll")]
     #[serde(deserialize_with = "from_text")]
     pub backend: Option<BackendChoice>,
-    /// How to print events [default: text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    /// How to print events: for people, or one JSON object per line [default: text]
+    #[arg(
+        long,
+        help_heading = "Operation",
+        value_enum,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     pub format: Option<Format>,
     /// Answer `shoal members` and the other commands on this Unix socket
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, help_heading = "Operation", value_name = "PATH")]
     pub control: Option<PathBuf>,
     /// Serve OpenMetrics text over HTTP at this address, under /metrics
-    #[arg(long, value_name = "ADDR")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, help_heading = "Operation", value_name = "IP:PORT", value_parser = address)]
+    #[serde(deserialize_with = "from_address")]
     pub metrics: Option<SocketAddr>,
     /// Remember members and coordinates in this file across restarts
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Operation", value_name = "FILE")]
     pub snapshot: Option<PathBuf>,
     /// Time between two snapshots, 10 to 3600000 [default: 30000]
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    #[arg(long, help_heading = "Operation", value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     pub snapshot_interval_ms: Option<u64>,
 }
 
@@ -140,76 +147,17 @@ fn default_of(key: &str) -> Option<&'static str> {
     })
 }
 
-/// Declares the engine's tuning once: the file's keys, their types, and where they go.
-macro_rules! engine_settings {
-    ($($key:ident: $kind:ty,)*) => {
-        /// The `[engine]` table: fields of [`Config`] under their own names.
-        #[derive(Deserialize, Clone, Debug, Default, PartialEq)]
-        #[serde(default)]
-        pub struct EngineSettings {
-            $($key: Option<$kind>,)*
-        }
-
-        impl EngineSettings {
-            const KEYS: &[&str] = &[$(stringify!($key),)*];
-
-            /// Every key with its value in a configuration, as text.
-            pub fn values(config: &Config) -> Vec<(&'static str, String)> {
-                vec![$((stringify!($key), format!("{:?}", config.$key)),)*]
-            }
-
-            /// These values, completed by others where they say nothing.
-            fn or(self, other: EngineSettings) -> EngineSettings {
-                EngineSettings { $($key: self.$key.or(other.$key),)* }
-            }
-
-            /// Whether a key is told.
-            fn has(&self, key: &str) -> bool {
-                match key {
-                    $(stringify!($key) => self.$key.is_some(),)*
-                    _ => false,
-                }
-            }
-
-            /// Puts what was told into a configuration, whose own check judges the values.
-            pub fn apply(&self, config: &mut Config) {
-                $(if let Some(value) = self.$key { config.$key = value; })*
-            }
-        }
-    };
-}
-
-engine_settings! {
-    probe_interval_ms: u64,
-    probe_timeout_min_ms: u64,
-    probe_timeout_unknown_ms: u64,
-    indirect_probe_count: usize,
-    suspicion_min_factor: f64,
-    suspicion_max_factor: f64,
-    gossip_factor: u32,
-    gossip_interval_ms: u64,
-    gossip_fanout: usize,
-    sync_interval_ms: u64,
-    join_interval_ms: u64,
-    dead_retention_ms: u64,
-    confirmation_timeout_ms: [u64; 3],
-    confirmation_interval_ms: u64,
-    confirmation_attempts: [u8; 3],
-    member_capacity: u32,
-    session_capacity: u32,
-    source_request_rate: u32,
-    transmit_capacity: u32,
-    event_capacity: u32,
-    probe_capacity: u32,
-}
-
-/// A whole file.
-#[derive(Deserialize, Clone, Debug, Default, PartialEq)]
+/// A whole file. Each of the two ignores what belongs to the other.
+#[derive(Clone, Debug, Default, PartialEq)]
 struct File {
-    #[serde(flatten)]
     settings: Settings,
-    #[serde(default)]
-    engine: EngineSettings,
+    tuning: Tuning,
+}
+
+impl File {
+    fn read(table: toml::Table) -> Result<File, toml::de::Error> {
+        Ok(File { settings: table.clone().try_into()?, tuning: table.try_into()? })
+    }
 }
 
 /// Where a value comes from. The later ones win.
@@ -241,15 +189,15 @@ impl Display for Origin {
 pub struct Resolved {
     /// What flags, environment and file say together.
     pub settings: Settings,
-    /// The engine's tuning.
-    pub engine: EngineSettings,
+    /// What the tables of the file say.
+    pub tuning: Tuning,
     flags: Settings,
     environment: File,
     file: File,
 }
 
 impl Resolved {
-    /// Every setting with its effective value and origin, the engine's as `engine.KEY`.
+    /// Every setting with its effective value and origin, those of tables as `TABLE.KEY`.
     pub fn effective(&self, config: &Config) -> Vec<(String, Option<String>, Origin)> {
         let told_by = |settings: &Settings, key: &str| {
             settings.values().iter().any(|(name, value)| *name == key && value.is_some())
@@ -266,17 +214,34 @@ impl Resolved {
             };
             (key.to_owned(), value.or_else(|| default_of(key).map(str::to_owned)), origin)
         });
-        let engine = EngineSettings::values(config).into_iter().map(|(key, value)| {
-            let origin = if self.environment.engine.has(key) {
-                Origin::Environment(engine_variable(key))
-            } else if self.file.engine.has(key) {
+        let tuning = Tuning::values(config).into_iter().map(|(table, key, value)| {
+            let origin = if self.environment.tuning.has(table, key) {
+                Origin::Environment(tuning_variable(table, key))
+            } else if self.file.tuning.has(table, key) {
                 Origin::File
             } else {
                 Origin::Default
             };
-            (format!("engine.{key}"), Some(value), origin)
+            (format!("{table}.{key}"), Some(value), origin)
         });
-        plain.chain(engine).collect()
+        plain.chain(tuning).collect()
+    }
+
+    /// Says whether an engine can run with a configuration that this was applied to.
+    ///
+    /// # Errors
+    /// One line that says which setting has to change, and where it stands.
+    pub fn check(&self, config: &Config, file: Option<&Path>) -> Result<(), Failure> {
+        let Err((table, error)) = Tuning::check(config) else { return Ok(()) };
+        let ConfigError::OutOfRange { setting, .. } = error else {
+            return Err(Failure::usage(error));
+        };
+        let place = if self.environment.tuning.has(table, setting) {
+            format!("{}: ", tuning_variable(table, setting))
+        } else {
+            file.map(|file| format!("{}: ", file.display())).unwrap_or_default()
+        };
+        Err(Failure::usage(format_args!("{place}[{table}]: {error}")))
     }
 }
 
@@ -284,8 +249,8 @@ impl Resolved {
 ///
 /// # Errors
 /// When the file cannot be read, is no TOML, or either holds an unknown key or an unusable value.
-pub fn resolve(flags: &Settings, file: Option<&Path>) -> Result<Resolved, Failure> {
-    let file = match file {
+pub fn resolve(flags: &Settings, path: Option<&Path>) -> Result<Resolved, Failure> {
+    let file = match path {
         None => File::default(),
         Some(path) => {
             let complain = |message: &dyn Display| {
@@ -298,12 +263,16 @@ pub fn resolve(flags: &Settings, file: Option<&Path>) -> Result<Resolved, Failur
     let environment = read_environment(std::env::vars()).map_err(Failure::usage)?;
     let settings = flags.clone().or(environment.settings.clone()).or(file.settings.clone());
     if let Some(ms) = settings.snapshot_interval_ms.filter(|ms| !(10..=3_600_000).contains(ms)) {
+        let place = match (environment.settings.snapshot_interval_ms, path) {
+            (None, Some(path)) => path.display().to_string(),
+            _ => variable("snapshot_interval_ms"),
+        };
         return Err(Failure::usage(format_args!(
-            "snapshot_interval_ms is {ms}, expected 10 to 3600000"
+            "{place}: snapshot_interval_ms is {ms}, expected 10 to 3600000"
         )));
     }
-    let engine = environment.engine.clone().or(file.engine.clone());
-    Ok(Resolved { settings, engine, flags: flags.clone(), environment, file })
+    let tuning = environment.tuning.clone().or(file.tuning.clone());
+    Ok(Resolved { settings, tuning, flags: flags.clone(), environment, file })
 }
 
 /// The variable of a setting.
@@ -311,9 +280,9 @@ fn variable(key: &str) -> String {
     format!("SHOAL_{}", key.to_uppercase())
 }
 
-/// The variable of an engine's setting.
-fn engine_variable(key: &str) -> String {
-    variable(&format!("engine_{key}"))
+/// The variable of a setting in a table.
+fn tuning_variable(table: &str, key: &str) -> String {
+    variable(&format!("{table}_{key}"))
 }
 
 /// Variables that are no settings of an agent but mean something to the program, or to its tests.
@@ -321,23 +290,40 @@ const OTHER_VARIABLES: [&str; 3] = ["SHOAL_SECRET", "SHOAL_LOG", "SHOAL_LOG_FORM
 /// A name this many edits away from one that means something is taken for a mistake.
 const NEAR_MISS: usize = 2;
 
+/// A variable that means something, and where it stands in a file.
+struct Known {
+    variable: String,
+    table: Option<&'static str>,
+    key: String,
+}
+
+/// Every variable that stands for a setting.
+fn known_variables() -> Vec<Known> {
+    let plain = keys().into_iter().map(|key| Known { variable: variable(&key), table: None, key });
+    let tuning = Tuning::TABLES.iter().flat_map(|(table, keys)| {
+        keys.iter().map(|key| Known {
+            variable: tuning_variable(table, key),
+            table: Some(table),
+            key: (*key).to_owned(),
+        })
+    });
+    plain.chain(tuning).collect()
+}
+
 /// Reads `SHOAL_*` variables as if they stood in a file.
 fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result<File, String> {
-    let keys = keys();
-    let mut known: Vec<(String, &str, bool)> =
-        keys.iter().map(|key| (variable(key), key.as_str(), false)).collect();
-    known.extend(EngineSettings::KEYS.iter().map(|key| (engine_variable(key), *key, true)));
-    let (mut plain, mut engine) = (toml::Table::new(), toml::Table::new());
+    let known = known_variables();
+    let mut file = toml::Table::new();
     for (name, text) in
         variables.filter(|(name, text)| name.starts_with("SHOAL_") && !text.is_empty())
     {
         if OTHER_VARIABLES.contains(&name.as_str()) {
             continue;
         }
-        let Some((_, key, is_engine)) = known.iter().find(|(variable, ..)| *variable == name)
+        let Some(Known { table, key, .. }) = known.iter().find(|known| known.variable == name)
         else {
             let others = OTHER_VARIABLES.iter().copied();
-            let names = known.iter().map(|(variable, ..)| variable.as_str()).chain(others);
+            let names = known.iter().map(|known| known.variable.as_str()).chain(others);
             let distance = |known: &&str| strsim::damerau_levenshtein(&name, known);
             let nearest = names.min_by_key(distance).filter(|near| distance(near) <= NEAR_MISS);
             match nearest {
@@ -347,30 +333,35 @@ fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result
                 None => continue,
             }
         };
-        let value = value_of(key, *is_engine, &text);
+        let mut single = toml::Table::new();
+        let value = value_of(key, table.is_some(), &text);
         let value = value.map_err(|error| format!("{name} is {text:?}: {error}"))?;
-        let table = if *is_engine { &mut engine } else { &mut plain };
-        table.insert((*key).to_owned(), value);
+        single.insert(key.clone(), value.clone());
+        if let Some(table) = table {
+            single = [((*table).to_owned(), single.into())].into_iter().collect();
+        }
+        // Read alone first, so that the variable at fault can be named.
+        let complain = |error: toml::de::Error| format!("{name}: {}", describe(&error));
+        File::read(single).map_err(complain)?;
+        match table {
+            None => drop(file.insert(key.clone(), value)),
+            Some(table) => {
+                let inner = file.entry(*table).or_insert_with(|| toml::Table::new().into());
+                let inner = inner.as_table_mut().expect("only tables have these names");
+                inner.insert(key.clone(), value);
+            }
+        }
     }
-    // One by one, so that the variable at fault can be named.
-    for (key, value) in &plain {
-        let single: toml::Table = [(key.clone(), value.clone())].into_iter().collect();
-        let complain = |error: toml::de::Error| format!("{}: {}", variable(key), error.message());
-        single.try_into::<Settings>().map_err(complain)?;
-    }
-    let describe = |error: toml::de::Error| error.message().replace('\n', ", ");
-    let settings = plain.try_into().map_err(describe)?;
-    let engine = engine.try_into().map_err(describe)?;
-    Ok(File { settings, engine })
+    File::read(file).map_err(|error| describe(&error))
 }
 
 /// A variable's text as a value of a file.
-fn value_of(key: &str, is_engine: bool, text: &str) -> Result<toml::Value, String> {
+fn value_of(key: &str, is_tuning: bool, text: &str) -> Result<toml::Value, String> {
     let list = |text: &str| text.split(',').map(|part| part.trim().to_owned().into()).collect();
     match key {
         "join" => Ok(toml::Value::Array(list(text))),
         "snapshot_interval_ms" => parse_value(text),
-        _ if is_engine => parse_value(text),
+        _ if is_tuning => parse_value(text),
         _ => Ok(text.into()),
     }
 }
@@ -381,7 +372,7 @@ fn parse_value(text: &str) -> Result<toml::Value, String> {
     Ok(table["value"].clone())
 }
 
-/// The names of all settings that are no engine's.
+/// The names of all settings that stand in no table.
 fn keys() -> Vec<String> {
     let arguments = Settings::augment_args(clap::Command::new("agent"));
     arguments.get_arguments().map(|known| known.get_id().as_str().to_owned()).collect()
@@ -391,17 +382,39 @@ fn parse(text: &str) -> Result<File, String> {
     let describe = |error: toml::de::Error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-        format!("{place}{}", error.message().replace('\n', ", "))
+        format!("{place}{}", describe(&error))
     };
     let table: toml::Table = toml::from_str(text).map_err(describe)?;
     let known = keys();
-    let mut keys: Vec<&str> = known.iter().map(String::as_str).collect();
-    keys.push("engine");
+    let tables = Tuning::TABLES.iter().map(|(table, _)| *table);
+    let keys: Vec<&str> = known.iter().map(String::as_str).chain(tables).collect();
     refuse_unknown(table.keys(), &keys)?;
-    if let Some(engine) = table.get("engine").and_then(toml::Value::as_table) {
-        refuse_unknown(engine.keys(), EngineSettings::KEYS)?;
+    for (name, keys) in Tuning::TABLES {
+        if let Some(table) = table.get(name).and_then(toml::Value::as_table) {
+            refuse_unknown(table.keys(), keys).map_err(|error| format!("[{name}]: {error}"))?;
+        }
     }
-    toml::from_str(text).map_err(describe)
+    let settings = toml::from_str(text).map_err(describe)?;
+    let tuning = toml::from_str(text).map_err(describe)?;
+    Ok(File { settings, tuning })
+}
+
+/// What the reader of TOML says, in words that an operator knows.
+fn describe(error: &toml::de::Error) -> String {
+    let mut message = error.message().replace('\n', ", ");
+    for (word, meaning) in [
+        ("expected a sequence", "expected a list, as in [\"10.0.0.2:7462\"]"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a string", "expected text in quotes"),
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected u32", "expected a whole number"),
+        ("expected u8", "expected a whole number"),
+        ("expected f64", "expected a number"),
+    ] {
+        message = message.replace(word, meaning);
+    }
+    message
 }
 
 fn refuse_unknown<'a>(
@@ -428,6 +441,18 @@ where
     text.parse().map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
 }
 
+/// The same for an address, with an error that shows what one looks like.
+fn from_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    address(&text).map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected IP:PORT, as in 10.0.0.1:7462 or [fd00::1]:7462")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,7 +470,7 @@ mod tests {
         assert_eq!((settings.role, settings.join.len()), (Some(Role::Gate), 2));
         let secret = shoal_core::Secret::new(*b"sixteen bytes ok").unwrap();
         let mut config = Config::new("127.0.0.1:1".parse().unwrap(), secret);
-        file.engine.apply(&mut config);
+        file.tuning.apply(&mut config);
         assert_eq!((config.probe_interval_ms, config.confirmation_attempts), (250, [1, 2, 0]));
     }
 
@@ -456,7 +481,7 @@ mod tests {
         let message = parse("[engine]\nprobe_intervall = 1").unwrap_err();
         assert_eq!(
             message,
-            "unknown key \"probe_intervall\", the nearest is \"probe_interval_ms\""
+            "[engine]: unknown key \"probe_intervall\", the nearest is \"probe_interval_ms\""
         );
     }
 
@@ -466,6 +491,41 @@ mod tests {
         assert!(message.contains("expected gate, manager or worker"), "{message}");
         let message = parse("bind = ").unwrap_err();
         assert!(message.starts_with("line 1: ") && !message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn tables_set_what_they_name() {
+        let text = "[engine]\nprobe_interval_ms = 250\n[federation]\nprobe_interval_ms = 500\n\
+                    manager_count_min = 3\n[routing]\nhold_down_ms = 5_000";
+        let secret = shoal_core::Secret::new(*b"sixteen bytes ok").unwrap();
+        let mut config = Config::new("127.0.0.1:1".parse().unwrap(), secret);
+        parse(text).unwrap().tuning.apply(&mut config);
+        assert_eq!((config.probe_interval_ms, config.federation.probe_interval_ms), (250, 500));
+        assert_eq!(config.federation.manager_count_min, 3);
+        assert_eq!(config.routing.hysteresis.hold_down_ms, 5_000);
+        let error = parse("role = \"gate\"\n\n[routing]\nhold_down_ms = \"long\"").unwrap_err();
+        assert!(error.starts_with("line 4: ") && error.contains("whole number"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_its_place() {
+        let secret = shoal_core::Secret::new(*b"sixteen bytes ok").unwrap();
+        let mut config = Config::new("127.0.0.1:1".parse().unwrap(), secret);
+        let environment = environment(&[("SHOAL_FEDERATION_PROBE_INTERVAL_MS", "1")]).unwrap();
+        let tuning = environment.tuning.clone();
+        tuning.apply(&mut config);
+        let (settings, flags) = (Settings::default(), Settings::default());
+        let resolved = Resolved { settings, tuning, flags, environment, file: File::default() };
+        let error = resolved.check(&config, Some(Path::new("shoal.toml"))).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "SHOAL_FEDERATION_PROBE_INTERVAL_MS: [federation]: probe_interval_ms is 1, expected \
+             10 to 3600000"
+        );
+        config.federation.probe_interval_ms = 1_000;
+        config.gossip_fanout = 0;
+        let error = resolved.check(&config, Some(Path::new("shoal.toml"))).unwrap_err();
+        assert_eq!(error.message(), "shoal.toml: [engine]: gossip_fanout is 0, expected 1 to 16");
     }
 
     fn environment(variables: &[(&str, &str)]) -> Result<File, String> {
@@ -489,11 +549,11 @@ mod tests {
         let file = file.unwrap();
         let flags = Settings { role: Some(Role::Worker), ..Settings::default() };
         let settings = flags.clone().or(environment.settings.clone()).or(file.settings.clone());
-        let engine = environment.engine.clone().or(file.engine.clone());
+        let tuning = environment.tuning.clone().or(file.tuning.clone());
         let secret = shoal_core::Secret::new(*b"sixteen bytes ok").unwrap();
         let mut config = Config::new("127.0.0.1:1".parse().unwrap(), secret);
-        engine.apply(&mut config);
-        let resolved = Resolved { settings, engine, flags, environment, file };
+        tuning.apply(&mut config);
+        let resolved = Resolved { settings, tuning, flags, environment, file };
         let effective = resolved.effective(&config);
         let find = |key: &str| {
             let (_, value, origin) = effective.iter().find(|(name, ..)| name == key).unwrap();

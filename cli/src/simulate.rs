@@ -5,6 +5,8 @@
 //! included, and the rules that must hold are checked after every step; with `--experiment` it repeats
 //! a published experiment and prints its tables.
 
+mod page;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,7 +26,7 @@ use crate::output::{self, Format};
 #[command(after_help = "\
 Examples:
   shoal simulate --nodes 1000 --loss 0.05      # a crash among a thousand nodes at 5 % loss
-  shoal simulate --matrix rtt.csv --cycles 1000
+  shoal simulate --matrix rtt.csv --cycles 1000 --page report.html
   shoal simulate --swarm --seed 17             # everything drawn from the seed, every rule checked
   shoal simulate --experiment routing          # gates and datacenters of a generated world
   shoal simulate --experiment elections --seed 17
@@ -62,8 +64,10 @@ pub struct Arguments {
     /// Draw nodes, network and faults from the seed and check every rule.
     #[arg(long, conflicts_with_all = ["matrix", "nodes", "loss", "crashes", "seconds"])]
     swarm: bool,
-    /// Repeat a published experiment.
-    #[arg(long, value_enum, value_name = "NAME",
+    /// Repeat an experiment: `lifeguard`, what slow agents do to failure detection (Dadgar, Phillips and
+    /// Currey 2017, section V); `routing`, what gates do in a generated world, as --matrix has it on a
+    /// file; `elections`, managers under crashes and partitions, one run of the seed.
+    #[arg(long, value_enum, value_name = "lifeguard|routing|elections", hide_possible_values = true,
         conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
     experiment: Option<Experiment>,
     /// With an experiment: every combination instead of a sample.
@@ -76,19 +80,26 @@ pub struct Arguments {
     /// Draw jobs, leaders, gates and faults from the seed, check every rule, and tell what happens.
     #[arg(long, conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
     jobs: bool,
+    /// Also write the result as a page. Not with --swarm, --jobs and the other experiments, which have
+    /// a story and tables instead of figures.
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["swarm", "jobs"])]
+    page: Option<PathBuf>,
     /// How to print the result.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
 /// What can be repeated.
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 enum Experiment {
-    /// Dadgar, Phillips and Currey 2017, section V: what slow agents do to failure detection.
     Lifeguard,
-    /// Gates that route jobs in a generated world, as `--matrix` has it on a file.
     Routing,
-    /// Managers that elect leaders under crashes and partitions, one run of the seed.
     Elections,
 }
 
@@ -105,6 +116,12 @@ struct TimedReport {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.swarm {
         return run_swarm(arguments);
+    }
+    if arguments.page.is_some()
+        && let Some(experiment @ (Experiment::Lifeguard | Experiment::Elections)) =
+            arguments.experiment
+    {
+        return Err(Failure::usage(format_args!("--page: {experiment:?} has none; leave it out")));
     }
     match arguments.experiment {
         Some(Experiment::Lifeguard) => return run_lifeguard(arguments),
@@ -123,6 +140,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => simulate(arguments)?,
     };
     let elapsed_seconds = start.elapsed().as_secs_f64();
+    if let Some(path) = &arguments.page {
+        std::fs::write(path, page::page(&report, &command_line())).map_err(|error| {
+            Failure::failed(format_args!("cannot write {}: {error}", path.display()))
+        })?;
+    }
     let datagrams_per_second = report.datagrams as f64 / elapsed_seconds;
     let timed = TimedReport { report, elapsed_seconds, datagrams_per_second };
     match arguments.format {
@@ -132,6 +154,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Format::Text => output::print_line(&describe(&timed)),
     }
+}
+
+/// What was typed, as far as a shell needs it again.
+fn command_line() -> String {
+    let quoted = std::env::args().skip(1).map(|word| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:".contains(c);
+        if word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    });
+    std::iter::once("shoal".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn run_lifeguard(arguments: &Arguments) -> Result<(), Failure> {

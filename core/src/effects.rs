@@ -59,20 +59,30 @@ const FIRST_PROBE: u32 = FIRST_FETCH + FETCH_COUNT_MAX;
 #[derive(Debug, Default)]
 struct SlotQueue {
     slots: VecDeque<u32>,
-    is_listed: Vec<bool>,
+    /// A bit for every slot.
+    is_listed: Vec<u64>,
+}
+
+/// The word and the bit in it that stand for a slot.
+fn bit_of(slot: u32) -> (u32, u64) {
+    (slot / u64::BITS, 1 << (slot % u64::BITS))
 }
 
 impl SlotQueue {
     fn push(&mut self, slot: u32) {
-        slots::reach(&mut self.is_listed, slot, false);
-        if !std::mem::replace(&mut self.is_listed[slot as usize], true) {
+        let (index, bit) = bit_of(slot);
+        slots::reach(&mut self.is_listed, index, 0);
+        let word = &mut self.is_listed[index as usize];
+        if *word & bit == 0 {
+            *word |= bit;
             self.slots.push_back(slot);
         }
     }
 
     fn pop(&mut self) -> Option<u32> {
         let slot = self.slots.pop_front()?;
-        self.is_listed[slot as usize] = false;
+        let (index, bit) = bit_of(slot);
+        self.is_listed[index as usize] &= !bit;
         Some(slot)
     }
 }

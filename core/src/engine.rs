@@ -18,6 +18,7 @@ mod routing;
 
 use bytes::Bytes;
 
+pub use self::hyperscale::ForeignRequest;
 use self::hyperscale::Session;
 use crate::config::{Config, DATAGRAM_SIZE_MAX, SECRET_COUNT_MAX, Secret, WireFormat};
 use crate::coordinate::{self, Coordinate, Refusal, Rtt, Tracker};
@@ -261,7 +262,8 @@ impl Engine {
         }
         loop {
             let Some(outgoing) = self.effects.next_transmit() else {
-                return self.transmit_jobs(buffer);
+                let from_host = self.transmit_from_host(now, buffer);
+                return from_host.or_else(|| self.transmit_jobs(buffer));
             };
             if !self.membership.is_worth_sending(&outgoing) {
                 continue;
@@ -313,6 +315,7 @@ impl Engine {
         !self.effects.has_transmits()
             && self.held_job_message.is_none()
             && self.federation.next_target().is_none()
+            && self.hyperscale.as_ref().is_none_or(|session| session.is_drained())
     }
 
     /// Joins a cluster through any of these seeds, which are kept: the node asks them until one answers

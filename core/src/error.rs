@@ -96,4 +96,38 @@ pub enum CommandError {
     /// The new key ring is not usable.
     #[error("the key ring is not usable: {0}")]
     KeyRing(#[from] ConfigError),
+    /// The message to a node of the Python system cannot be sent.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
+}
+
+/// Why a message to a node of the Python system is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForeignError {
+    /// The node does not speak the Python node's format.
+    #[error("the node speaks the native format only; set wire_format to hyperscale")]
+    NativeOnly,
+    /// What the engine says by itself is not the host's to say.
+    #[error(
+        "{name} is sent by the engine itself; a host sends messages of elections and between datacenters"
+    )]
+    EngineMessage {
+        /// The message as given.
+        name: &'static str,
+    },
+    /// Nobody can be reached at this address.
+    #[error("cannot send to {address}: it needs a definite address with a port")]
+    RecipientAddress {
+        /// The recipient as given.
+        address: Address,
+    },
+    /// The pickled body does not fit into a datagram.
+    #[error("the body has {size} bytes, at most 1024 are allowed")]
+    BodySize {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// Too many messages wait to be sent.
+    #[error("64 messages wait to be sent, try again later")]
+    QueueFull,
 }

@@ -8,6 +8,7 @@ use crate::jobs::JobEvent;
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::time::{Duration, Instant};
 use crate::wire::hyperscale::Name;
+use crate::wire::hyperscale::entry::{Overload, WorkerState};
 
 /// Something the host may want to know. Taken with [`Engine::poll_event`](crate::Engine::poll_event).
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,10 @@ pub enum Event {
     /// A node of the Python system sent something that is not for the engine: about an election, or
     /// from one datacenter to another.
     Foreign(ForeignMessage),
+    /// A node of the Python system is otherwise than before, by its own words or another's.
+    ForeignHealth(Box<ForeignHealth>),
+    /// A worker of a Python manager is otherwise than before, by the words of a manager.
+    ForeignWorker(Box<ForeignWorker>),
     /// A job timed out, got stuck or changed hands.
     Job(JobEvent),
     /// A leader was elected or lost, or a gate hears a datacenter again or no more.
@@ -104,6 +109,64 @@ pub struct ForeignMessage {
     /// A pickled body, as it came. Whoever unpickles it runs what the sender put there.
     pub body: Bytes,
     /// When it came.
+    pub at: Instant,
+}
+
+/// How a node of the Python system is. Told when the node is new here, or anything but the two rates
+/// and the timestamp has changed, or nothing was heard of it for 30 s.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignHealth {
+    /// Who told it; news travels through others.
+    pub sender: Address,
+    /// The node's own name, which is not its address.
+    pub node_id: Box<str>,
+    /// What it does; a word, because clients tell their health, too.
+    pub node_type: Box<str>,
+    /// How loaded it is.
+    pub overload: Overload,
+    /// Whether it takes new work.
+    pub is_accepting: bool,
+    /// How much work it could take.
+    pub capacity: i64,
+    /// Work done per second.
+    pub throughput: f64,
+    /// Work per second that it should do.
+    pub expected: f64,
+    /// When, in seconds by its own clock.
+    pub timestamp: f64,
+    /// When this node learned of it.
+    pub at: Instant,
+}
+
+/// Where a worker of a Python manager stands. Told when the worker is new here, or anything but the
+/// timestamp has changed, or nothing was heard of it for 30 s.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignWorker {
+    /// Who told it; news travels through others.
+    pub sender: Address,
+    /// The worker's name.
+    pub worker_id: Box<str>,
+    /// The name of its manager.
+    pub owner_id: Box<str>,
+    /// Where it is reached, by number or by name.
+    pub host: Box<str>,
+    /// Its port for streams.
+    pub tcp_port: u16,
+    /// Its port for datagrams.
+    pub udp_port: u16,
+    /// Where it stands.
+    pub state: WorkerState,
+    /// Orders news of the worker.
+    pub incarnation: u32,
+    /// Processors it has.
+    pub total_cores: u32,
+    /// Processors that are free.
+    pub available_cores: u32,
+    /// When, in seconds by its manager's clock.
+    pub timestamp: f64,
+    /// Where it runs.
+    pub datacenter: Box<str>,
+    /// When this node learned of it.
     pub at: Instant,
 }
 

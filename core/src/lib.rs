@@ -32,9 +32,9 @@ pub mod wire;
 
 pub use config::{Config, Secret, WireFormat};
 pub use coordinate::{Coordinate, Rtt};
-pub use engine::{Engine, JobStanding, Member, Route, Transmit};
-pub use error::{CommandError, ConfigError};
-pub use events::{Event, ForeignMessage, MemberEvent};
+pub use engine::{Engine, ForeignRequest, JobStanding, Member, Route, Transmit};
+pub use error::{CommandError, ConfigError, ForeignError};
+pub use events::{Event, ForeignHealth, ForeignMessage, ForeignWorker, MemberEvent};
 pub use id::{JobId, WorkerId, WorkflowId};
 pub use node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 pub use stats::{Counter, Stats};

@@ -3,14 +3,15 @@
 //! A pure function of counters, gauges and members: hosts in any language get the same text, and
 //! how it is served is theirs to decide. Names are those of AD-35 part 10 and AD-36 part 11 where
 //! they have one, with `shoal_` in front, the unit behind, and `_total` where the format asks for
-//! it. No label holds an address: the number of lines does not grow with the cluster, so a scrape
-//! of 10,000 members is as short as one of ten.
+//! it. No label holds an address: the number of lines does not grow with the members, so a scrape
+//! of 10,000 of them is as short as one of ten. Datacenters have lines on gates, a bounded number of
+//! them.
 
 use std::fmt::{self, Write};
 
 use crate::engine::Member;
 use crate::node::{MemberState, Role};
-use crate::routing::{Bucket, Reason, RouterStats};
+use crate::routing::{Bucket, Reason, RouterStats, RoutingOverview};
 use crate::stats::{Distribution, Gauges, Histogram, Stats};
 
 /// The media type to serve the text as.
@@ -65,8 +66,8 @@ pub fn write(text: &mut String, sources: &Sources<'_>) {
 
 /// Appends what a node measures, without the end mark, so that a host may add families of its own.
 pub fn write_node(text: &mut String, sources: &Sources<'_>) {
-    // Grown once: the text has some 14,000 bytes.
-    text.reserve(16_384);
+    // Grown once: the text has some 25,000 bytes.
+    text.reserve(32_768);
     for (counter, value) in sources.stats.iter() {
         let name = counter.name();
         family(text, name, "counter", "", counter.help());
@@ -90,7 +91,7 @@ pub fn write_node(text: &mut String, sources: &Sources<'_>) {
 }
 
 /// Appends what a router decided, without the end mark. (AD-36, part 11.)
-pub fn write_routing(text: &mut String, stats: &RouterStats) {
+pub fn write_routing(text: &mut String, stats: &RouterStats, overview: &RoutingOverview) {
     let help = "Routing decisions by bucket of the primaries and by reason.";
     family(text, "routing_decisions", "counter", "", help);
     let mut decided = |bucket: &str, reason: Reason, count: u64| {
@@ -129,6 +130,50 @@ pub fn write_routing(text: &mut String, stats: &RouterStats) {
     for (name, help, value) in single {
         family(text, name, "counter", "", help);
         line(text, format_args!("shoal_{name}_total {value}"));
+    }
+    write_overview(text, overview);
+}
+
+fn write_overview(text: &mut String, overview: &RoutingOverview) {
+    let help = "Latest score of a datacenter, the less the better; the 32 best.";
+    family(text, "routing_score", "gauge", "", help);
+    for (name, score) in overview.scores() {
+        line(text, format_args!("shoal_routing_score{{dc_id=\"{name}\"}} {}", score.base));
+    }
+    let help = "What the score is made of: milliseconds, and two factors.";
+    family(text, "routing_score_component", "gauge", "", help);
+    for (name, score) in overview.scores() {
+        for (component, value) in [
+            ("rtt_ucb", score.latency_ms),
+            ("load", score.load_factor),
+            ("quality", score.quality_penalty),
+        ] {
+            line(
+                text,
+                format_args!(
+                    "shoal_routing_score_component{{dc_id=\"{name}\",component=\"{component}\"}} \
+                     {value}"
+                ),
+            );
+        }
+    }
+    let help =
+        "Jobs sent elsewhere after their primary failed them, by both; 32 pairs and the rest.";
+    family(text, "routing_fallback_used", "counter", "", help);
+    let mut used = |from: &dyn fmt::Display, to: &dyn fmt::Display, count: u64| {
+        line(
+            text,
+            format_args!(
+                "shoal_routing_fallback_used_total{{from_dc=\"{from}\",to_dc=\"{to}\"}} {count}"
+            ),
+        );
+    };
+    for fallback in overview.fallbacks() {
+        used(&fallback.from, &fallback.to, fallback.count);
+    }
+    // No name of a datacenter is empty, so this is none.
+    if overview.other_fallbacks() > 0 {
+        used(&"", &"", overview.other_fallbacks());
     }
 }
 
@@ -231,7 +276,7 @@ mod tests {
         let backend = Some("poll");
         let sources = Sources { stats: &stats, gauges: &gauges, members: &members, backend };
         write_node(&mut text, &sources);
-        write_routing(&mut text, &RouterStats::default());
+        write_routing(&mut text, &RouterStats::default(), &RoutingOverview::default());
         finish(&mut text);
         assert!(text.contains("\nshoal_dropped_forged_total 7\n"));
         assert!(text.ends_with("\n# EOF\n"));
@@ -265,7 +310,7 @@ mod tests {
     #[test]
     fn the_names_of_the_documents_are_kept() {
         let mut text = text_of(&Stats::default());
-        write_routing(&mut text, &RouterStats::default());
+        write_routing(&mut text, &RouterStats::default(), &RoutingOverview::default());
         for name in [
             "vivaldi_coordinate_updates",
             "vivaldi_prediction_error",
@@ -290,6 +335,10 @@ mod tests {
             "routing_hold_down_blocks_total",
         ] {
             assert!(text.contains(&format!("\nshoal_{name}")), "{name}");
+        }
+        // Those whose samples come with the first decision.
+        for name in ["routing_score", "routing_score_component", "routing_fallback_used"] {
+            assert!(text.contains(&format!("\n# TYPE shoal_{name} ")), "{name}");
         }
     }
 }

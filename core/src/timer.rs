@@ -22,15 +22,40 @@ const NONE: u32 = u32::MAX;
 /// The list of timers that are due and not yet handed out stands behind those of the slots.
 const DUE: usize = LEVELS * SLOTS;
 
+/// A timer's deadline and its place in a list. There is one for every member, so it is kept small: the
+/// whole clock has fewer than 2^45 ticks, which leaves room for the list beside the deadline.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    deadline: u64,
+    /// The deadline in ticks, and in the lowest bits the list.
+    place: u64,
     next: u32,
     previous: u32,
-    list: u32,
 }
 
-const IDLE: Link = Link { deadline: 0, next: NONE, previous: NONE, list: NONE };
+const LIST_BITS: u32 = 16;
+/// The list of timers that are not set.
+const NO_LIST: usize = (1 << LIST_BITS) - 1;
+const _: () = assert!(DUE < NO_LIST && u64::MAX / TICK_NANOS < 1 << (u64::BITS - LIST_BITS));
+
+const IDLE: Link = Link { place: NO_LIST as u64, next: NONE, previous: NONE };
+
+impl Link {
+    fn deadline(self) -> u64 {
+        self.place >> LIST_BITS
+    }
+
+    fn list(self) -> usize {
+        self.place as usize & NO_LIST
+    }
+
+    fn set_deadline(&mut self, tick: u64) {
+        self.place = tick << LIST_BITS | self.list() as u64;
+    }
+
+    fn set_list(&mut self, list: usize) {
+        self.place = self.place >> LIST_BITS << LIST_BITS | list as u64;
+    }
+}
 
 /// The timing wheel. Timer numbers index an array, so they should be small and dense.
 #[derive(Debug)]
@@ -60,7 +85,7 @@ impl TimerWheel {
         self.clear(timer);
         let index = timer as usize;
         slots::reach(&mut self.links, timer, IDLE);
-        self.links[index].deadline = deadline.as_nanos().div_ceil(TICK_NANOS);
+        self.links[index].set_deadline(deadline.as_nanos().div_ceil(TICK_NANOS));
         self.place(timer);
     }
 
@@ -73,7 +98,7 @@ impl TimerWheel {
 
     /// Whether a timer has a deadline that it has not been handed out for.
     pub fn is_set(&self, timer: u32) -> bool {
-        self.links.get(timer as usize).is_some_and(|link| link.list != NONE)
+        self.links.get(timer as usize).is_some_and(|link| link.list() != NO_LIST)
     }
 
     /// When [`TimerWheel::expire`] should be called next. It may then find nothing due, because a far
@@ -124,7 +149,7 @@ impl TimerWheel {
         while self.heads[slot] != NONE {
             let timer = self.heads[slot];
             self.unlink(timer);
-            let is_due = self.links[timer as usize].deadline <= self.elapsed;
+            let is_due = self.links[timer as usize].deadline() <= self.elapsed;
             if is_lowest {
                 self.append(timer, DUE);
             } else if !(is_due && is_planted(PlantedFault::LostTimer)) {
@@ -134,8 +159,7 @@ impl TimerWheel {
     }
 
     fn place(&mut self, timer: u32) {
-        let link = &mut self.links[timer as usize];
-        let tick = link.deadline.max(self.elapsed);
+        let tick = self.links[timer as usize].deadline().max(self.elapsed);
         let differing = (tick ^ self.elapsed) | (SLOTS as u64 - 1);
         let level = (u64::BITS - 1 - differing.leading_zeros()) / DIGIT_BITS;
         let digit = (tick >> (level * DIGIT_BITS)) as usize % SLOTS;
@@ -145,7 +169,8 @@ impl TimerWheel {
     fn append(&mut self, timer: u32, list: usize) {
         let tail = self.tails[list];
         let link = &mut self.links[timer as usize];
-        (link.previous, link.next, link.list) = (tail, NONE, list as u32);
+        (link.previous, link.next) = (tail, NONE);
+        link.set_list(list);
         match tail {
             NONE => self.heads[list] = timer,
             tail => self.links[tail as usize].next = timer,
@@ -157,8 +182,9 @@ impl TimerWheel {
     }
 
     fn unlink(&mut self, timer: u32) {
-        let Link { next, previous, list, .. } = self.links[timer as usize];
-        let list = list as usize;
+        let link = &mut self.links[timer as usize];
+        let (Link { next, previous, .. }, list) = (*link, link.list());
+        link.set_list(NO_LIST);
         match previous {
             NONE => self.heads[list] = next,
             previous => self.links[previous as usize].next = next,
@@ -167,7 +193,6 @@ impl TimerWheel {
             NONE => self.tails[list] = previous,
             next => self.links[next as usize].previous = previous,
         }
-        self.links[timer as usize].list = NONE;
         if list < DUE && self.heads[list] == NONE {
             self.occupied[list / SLOTS] &= !(1 << (list % SLOTS));
         }

@@ -53,6 +53,8 @@ async def take_over(manager: shoal.Node, is_ready: asyncio.Event) -> None:
             case shoal.JobTimedOut(reason=reason, elapsed_seconds=seconds):
                 print(f"second: timed out because of {reason}, after {seconds:.2f} s", flush=True)
                 return
+            case _:
+                pass
         if any(is_alive(manager, address) for address in published):
             is_ready.set()
 
@@ -64,6 +66,8 @@ async def watch(gate: shoal.Node) -> None:
             case shoal.JobGlobalTimeout(reason=reason, elapsed_seconds=seconds):
                 print(f"gate: timed out because of {reason}, after {seconds:.2f} s", flush=True)
                 return
+            case _:
+                pass
 
 
 async def main() -> None:

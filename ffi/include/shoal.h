@@ -2697,6 +2697,17 @@ shoal_status shoal_node_job_failed(const struct shoal_node *node,
                                    const struct shoal_datacenter_target *target);
 
 /**
+ * Notes that a job ended in a datacenter it was sent to. A success (1) is observed, which corrects
+ * what distance lets expect, and its latency written, in ms. `SHOAL_NONE` when it was no success
+ * (0), or was not sent there. `latency_ms` may be NULL.
+ */
+shoal_status shoal_node_job_ended(const struct shoal_node *node,
+                                  const struct shoal_job_id *job,
+                                  const struct shoal_datacenter_target *target,
+                                  uint8_t success,
+                                  double *latency_ms);
+
+/**
  * Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves
  * when they are over. `SHOAL_NONE` when nothing was known of it.
  */
@@ -2735,6 +2746,118 @@ shoal_status shoal_node_name_leader(const struct shoal_node *node,
  */
 shoal_status shoal_node_set_load(const struct shoal_node *node,
                                  const struct shoal_load *load);
+
+/**
+ * Gives this gate a manager to ask, for a datacenter that its membership does not reach into.
+ * `SHOAL_NONE` when there is no room for it.
+ */
+shoal_status shoal_node_watch_datacenter(const struct shoal_node *node,
+                                         const struct shoal_datacenter_target *datacenter);
+
+/*
+ * Leaders, datacenters and routing on engines, as `shoal_node_` functions of the same names have
+ * them. `shoal_engine_name_leader` and `shoal_engine_watch_datacenter` are inputs: drain after
+ * them. The others bring about no datagram, and need no drain.
+ */
+
+/**
+ * Routes a job over the datacenters that this gate knows. `preferred` are the datacenters
+ * that the job prefers, by name, or NULL. Writes as many datacenters of the decision's chain
+ * as there is room for, the one to try first in front, and how many there are to `count`.
+ * `SHOAL_NONE` when no datacenter may take the job: then only `count` is written, as 0.
+ */
+shoal_status shoal_engine_route(struct shoal_engine *engine,
+                                uint64_t now_ns,
+                                const struct shoal_job_id *job,
+                                const struct shoal_datacenter_target *preferred,
+                                size_t preferred_count,
+                                struct shoal_route *route,
+                                struct shoal_ranked *chain,
+                                size_t capacity,
+                                size_t *count);
+
+/**
+ * Notes that a job was sent to a datacenter, and to which manager unless that is all zero. It
+ * counts as waiting there until the leader tells its load again. `SHOAL_NONE` when this gate
+ * does not know the datacenter.
+ */
+shoal_status shoal_engine_job_sent(struct shoal_engine *engine,
+                                   uint64_t now_ns,
+                                   const struct shoal_job_id *job,
+                                   const struct shoal_datacenter_target *target);
+
+/**
+ * Notes that a datacenter failed a job, which counts against it for that job for a while.
+ * `SHOAL_NONE` when this gate does not know the datacenter.
+ */
+shoal_status shoal_engine_job_failed(struct shoal_engine *engine,
+                                     uint64_t now_ns,
+                                     const struct shoal_job_id *job,
+                                     const struct shoal_datacenter_target *target);
+
+/**
+ * Notes that a job ended in a datacenter it was sent to. A success (1) is observed, which corrects
+ * what distance lets expect, and its latency written, in ms. `SHOAL_NONE` when it was no success
+ * (0), or was not sent there. `latency_ms` may be NULL.
+ */
+shoal_status shoal_engine_job_ended(struct shoal_engine *engine,
+                                    uint64_t now_ns,
+                                    const struct shoal_job_id *job,
+                                    const struct shoal_datacenter_target *target,
+                                    uint8_t success,
+                                    double *latency_ms);
+
+/**
+ * Forgets where a job was routed. Jobs that this gate watches are forgotten by themselves
+ * when they are over. `SHOAL_NONE` when nothing was known of it.
+ */
+shoal_status shoal_engine_forget_route(struct shoal_engine *engine,
+                                       const struct shoal_job_id *job);
+
+/**
+ * Writes as many datacenters that this gate watches as there is room for, and how many there
+ * are to `count`; none on other engines. A question.
+ */
+shoal_status shoal_engine_datacenters(const struct shoal_engine *engine,
+                                      uint64_t now_ns,
+                                      struct shoal_datacenter *datacenters,
+                                      size_t capacity,
+                                      size_t *count);
+
+/**
+ * Who leads the engine's own datacenter. A manager knows it from its elections, a gate from its
+ * probes, a worker does not know it. A question.
+ */
+shoal_status shoal_engine_leader(const struct shoal_engine *engine,
+                                 uint64_t now_ns,
+                                 struct shoal_leadership *leadership);
+
+/**
+ * Names the leader of this manager's datacenter, or with NULL that there is none, where
+ * `has_external_leader` says that the host does. The named leader tells the other managers,
+ * so naming it there is enough.
+ */
+shoal_status shoal_engine_name_leader(struct shoal_engine *engine,
+                                      uint64_t now_ns,
+                                      const struct shoal_address *leader,
+                                      uint64_t term);
+
+/**
+ * Tells how busy this manager's datacenter is. While the manager leads, gates hear that with
+ * every answer to a probe. A host that never tells is routed to by distance; one that stops
+ * telling is taken for degraded after half a minute.
+ */
+shoal_status shoal_engine_set_load(struct shoal_engine *engine,
+                                   uint64_t now_ns,
+                                   const struct shoal_load *load);
+
+/**
+ * Gives this gate a manager to ask, for a datacenter that its membership does not reach into.
+ * `SHOAL_NONE` when there is no room for it.
+ */
+shoal_status shoal_engine_watch_datacenter(struct shoal_engine *engine,
+                                           uint64_t now_ns,
+                                           const struct shoal_datacenter_target *datacenter);
 
 /*
  * Timeouts of the jobs that one manager leads, for programs without a Shoal node. Driven like

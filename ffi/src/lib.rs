@@ -57,6 +57,7 @@ pub mod config;
 pub mod coordinate;
 pub mod engine;
 pub mod engine_jobs;
+pub mod engine_routes;
 pub mod envelope;
 pub mod gate_snapshot;
 pub mod gate_timeouts;

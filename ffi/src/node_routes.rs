@@ -12,10 +12,12 @@ use crate::jobs::{found, optional_address, shoal_datacenter_target, shoal_job_id
 use crate::member::{SHOAL_DATACENTER_SIZE, shoal_rtt, write_list};
 use crate::node::{ask, shoal_node};
 use crate::router::{shoal_decision, shoal_ranked, summary};
-use crate::status::{SHOAL_OK, SHOAL_TOO_MANY_CANDIDATES, of_node_error, shoal_status};
-use shoal_core::federation::{DatacenterLoad, DatacenterView, Reachability};
+use crate::status::{
+    SHOAL_INVALID_ADDRESS, SHOAL_OK, SHOAL_TOO_MANY_CANDIDATES, of_node_error, shoal_status,
+};
+use shoal_core::federation::{DatacenterLoad, DatacenterView, LeadershipView, Reachability};
 use shoal_core::io::NodeError;
-use shoal_core::{Address, DatacenterName};
+use shoal_core::{Address, DatacenterName, Route};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
@@ -136,16 +138,8 @@ pub unsafe extern "C" fn shoal_node_route(
         // SAFETY: `preferred` has `preferred_count` items.
         let preferred = unsafe { read_names(preferred, preferred_count)? };
         let made = node.route(job, &preferred).map_err(failure)?;
-        let ranked = made.decision().chain().map(shoal_ranked::from);
         // SAFETY: `chain` has room for `capacity` items.
-        unsafe { write_list(ranked, chain, capacity, count)? };
-        let route = summary(made.decision()).zip(made.datacenter()).map(|(decision, name)| {
-            let leader = made.manager().map(shoal_address::from).unwrap_or_default();
-            let datacenter = fixed_text(name.as_bytes());
-            let target = shoal_datacenter_target { datacenter, leader };
-            shoal_route { target, decision, reserved: [0; 32] }
-        });
-        Ok(give(target, route))
+        unsafe { write_route(&made, target, chain, capacity, count) }
     })
 }
 
@@ -177,6 +171,26 @@ pub extern "C" fn shoal_node_job_failed(
         let job = required(job, "job")?.into();
         let (name, _) = read_target(required(target, "target")?)?;
         known(node.job_failed(job, name))
+    })
+}
+
+/// Notes that a job ended in a datacenter it was sent to. A success (1) is observed, which corrects
+/// what distance lets expect, and its latency written, in ms. `SHOAL_NONE` when it was no success
+/// (0), or was not sent there. `latency_ms` may be NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_job_ended(
+    node: Option<&shoal_node>,
+    job: Option<&shoal_job_id>,
+    target: Option<&shoal_datacenter_target>,
+    success: u8,
+    latency_ms: Option<&mut MaybeUninit<f64>>,
+) -> shoal_status {
+    ask(node, |node| {
+        let job = required(job, "job")?.into();
+        let (name, _) = read_target(required(target, "target")?)?;
+        let observed = node.job_ended(job, name, success != 0).map_err(failure)?;
+        let mut ignored = MaybeUninit::uninit();
+        Ok(give(latency_ms.unwrap_or(&mut ignored), observed))
     })
 }
 
@@ -217,10 +231,7 @@ pub extern "C" fn shoal_node_leader(
     ask(node, |node| {
         let target = required(leadership, "leadership")?;
         let view = node.leader().map_err(failure)?;
-        let leader = view.leader.map(shoal_address::from).unwrap_or_default();
-        let is_own = u8::from(view.is_own);
-        let leadership = shoal_leadership { leader, term: view.term, is_own, reserved: [0; 23] };
-        Ok(give(target, Some(leadership)))
+        Ok(give(target, Some(shoal_leadership::from(view))))
     })
 }
 
@@ -247,18 +258,54 @@ pub extern "C" fn shoal_node_set_load(
     node: Option<&shoal_node>,
     load: Option<&shoal_load>,
 ) -> shoal_status {
+    ask(node, |node| done(node.set_load(required(load, "load")?.read()?)))
+}
+
+/// Gives this gate a manager to ask, for a datacenter that its membership does not reach into.
+/// `SHOAL_NONE` when there is no room for it.
+#[unsafe(no_mangle)]
+pub extern "C" fn shoal_node_watch_datacenter(
+    node: Option<&shoal_node>,
+    datacenter: Option<&shoal_datacenter_target>,
+) -> shoal_status {
     ask(node, |node| {
-        let load = required(load, "load")?;
-        check_reserved(&load.reserved, "shoal_load")?;
-        done(node.set_load(DatacenterLoad {
-            worker_count: load.worker_count,
-            healthy_worker_count: load.healthy_worker_count,
-            total_cores: load.total_cores,
-            available_cores: load.available_cores,
-            queue_depth: load.queue_depth,
-            active_job_count: load.active_job_count,
-        }))
+        let (name, manager) = required(datacenter, "datacenter")?.read_contact()?;
+        known(node.watch_datacenter(name, manager))
     })
+}
+
+impl shoal_load {
+    pub(crate) fn read(&self) -> Result<DatacenterLoad, Failure> {
+        check_reserved(&self.reserved, "shoal_load")?;
+        Ok(DatacenterLoad {
+            worker_count: self.worker_count,
+            healthy_worker_count: self.healthy_worker_count,
+            total_cores: self.total_cores,
+            available_cores: self.available_cores,
+            queue_depth: self.queue_depth,
+            active_job_count: self.active_job_count,
+        })
+    }
+}
+
+impl shoal_datacenter_target {
+    /// A datacenter with a manager in it that can be asked.
+    pub(crate) fn read_contact(&self) -> Result<(DatacenterName, Address), Failure> {
+        let (name, manager) = (read_datacenter_name(&self.datacenter)?, self.leader.read()?);
+        if !manager.is_reachable() {
+            let detail = format!("nobody can be asked at {manager}");
+            return Err(Failure::new(SHOAL_INVALID_ADDRESS, detail));
+        }
+        Ok((name, manager))
+    }
+}
+
+impl From<LeadershipView> for shoal_leadership {
+    fn from(view: LeadershipView) -> shoal_leadership {
+        let leader = view.leader.map(shoal_address::from).unwrap_or_default();
+        let is_own = u8::from(view.is_own);
+        shoal_leadership { leader, term: view.term, is_own, reserved: [0; 23] }
+    }
 }
 
 impl From<&DatacenterView> for shoal_datacenter {
@@ -296,9 +343,32 @@ pub(crate) fn reachability_number(reachability: Reachability) -> u8 {
     }
 }
 
+/// Writes where a job goes, and the chain behind it.
+///
+/// # Safety
+/// `chain` is NULL or has room for `capacity` items.
+pub(crate) unsafe fn write_route(
+    made: &Route,
+    target: &mut MaybeUninit<shoal_route>,
+    chain: *mut MaybeUninit<shoal_ranked>,
+    capacity: usize,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> Outcome {
+    let ranked = made.decision().chain().map(shoal_ranked::from);
+    // SAFETY: by the contract of this function.
+    unsafe { write_list(ranked, chain, capacity, count)? };
+    let route = summary(made.decision()).zip(made.datacenter()).map(|(decision, name)| {
+        let leader = made.manager().map(shoal_address::from).unwrap_or_default();
+        let datacenter = fixed_text(name.as_bytes());
+        let target = shoal_datacenter_target { datacenter, leader };
+        shoal_route { target, decision, reserved: [0; 32] }
+    });
+    Ok(give(target, route))
+}
+
 /// # Safety
 /// `targets` has `count` items.
-unsafe fn read_names(
+pub(crate) unsafe fn read_names(
     targets: *const shoal_datacenter_target,
     count: usize,
 ) -> Result<Vec<DatacenterName>, Failure> {
@@ -311,7 +381,7 @@ unsafe fn read_names(
     targets.iter().map(|target| read_datacenter_name(&target.datacenter)).collect()
 }
 
-fn read_target(
+pub(crate) fn read_target(
     target: &shoal_datacenter_target,
 ) -> Result<(DatacenterName, Option<Address>), Failure> {
     Ok((read_datacenter_name(&target.datacenter)?, optional_address(&target.leader)?))

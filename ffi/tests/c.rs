@@ -6,11 +6,12 @@ mod toolchain;
 
 use toolchain::{Build, Library, available, run, run_valgrind};
 
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "smoke",
     "null",
     "null_jobs",
     "engines",
+    "engine_routes",
     "nodes",
     "coordinates",
     "routes",

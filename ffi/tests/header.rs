@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The files in the order of the header, with the first words of the functions that need a
 /// heading.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 23] = [
     ("version", "shoal_abi_version"),
     ("status", "shoal_status_text"),
     ("call", ""),
@@ -32,6 +32,7 @@ const FILES: [(&str, &str); 22] = [
     ("candidate", "shoal_candidate_init"),
     ("router", "shoal_router_new"),
     ("node_routes", "shoal_node_route"),
+    ("engine_routes", "shoal_engine_route"),
     ("timeouts", "shoal_timeouts_new"),
     ("gate_timeouts", "shoal_gate_timeouts_new"),
 ];

@@ -37,7 +37,7 @@ const HANDLES: [(&str, &str); 8] = [
 
 /// Parameters that may be NULL although their size is not 0.
 const OPTIONAL: [(&str, &str); 3] =
-    [("_job_progress", "workflows"), ("_record_completion", "latency_ms"), ("", "detail")];
+    [("_job_progress", "workflows"), ("", "latency_ms"), ("", "detail")];
 
 /// Settings, which begin with their size.
 const GROWING: [&str; 3] = ["shoal_config", "shoal_router_config", "shoal_timeouts_config"];

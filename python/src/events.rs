@@ -3,7 +3,8 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use shoal_core::{MemberState, Role};
+use shoal_core::events::{ForeignHealth, ForeignWorker};
+use shoal_core::{ForeignMessage, MemberState, Role};
 
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds};
 use crate::ids::JobId;
@@ -125,6 +126,141 @@ value_class! {
 }
 
 value_class! {
+    /// A node sent what hyperscale's servers say to each other and the engine does not act upon:
+    /// about an election, or from one datacenter to another. Only with `wire_format="hyperscale"`.
+    HyperscaleMessage {
+        /// Who sent it, `"ip:port"`.
+        sender: AddressText,
+        /// What it is, such as `"leader-claim"`.
+        name: String,
+        /// The whole message without its sections. A pickled body in it runs what the sender put
+        /// there when it is unpickled.
+        message: Payload,
+        /// When it came, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A server of hyperscale is otherwise than before, by its own words or another's. Only with
+    /// `wire_format="hyperscale"`, and of servers that are not on Shoal.
+    HyperscaleHealth {
+        /// Who told it, `"ip:port"`.
+        sender: AddressText,
+        /// The server's own name, which is not its address.
+        node_id: String,
+        /// What it does.
+        node_type: String,
+        /// How loaded it is: healthy, busy, stressed or overloaded.
+        overload: String,
+        /// Whether it takes new work.
+        accepting_work: bool,
+        /// How much work it could take.
+        capacity: i64,
+        /// Work done per second.
+        throughput: f64,
+        /// Work per second that it should do.
+        expected_throughput: f64,
+        /// When, in seconds of its own clock.
+        timestamp: f64,
+        /// When this node learned of it, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+value_class! {
+    /// A worker is otherwise than before, by the words of a manager of hyperscale. Only with
+    /// `wire_format="hyperscale"`, and of managers that are not on Shoal.
+    HyperscaleWorker {
+        /// Who told it, `"ip:port"`.
+        sender: AddressText,
+        /// The worker's name.
+        worker_id: String,
+        /// The name of its manager.
+        owner_id: String,
+        /// Where it is reached, by number or by name.
+        host: String,
+        /// Its port for streams.
+        tcp_port: u16,
+        /// Its port for datagrams.
+        udp_port: u16,
+        /// Where it stands: registered, dead, evicted or left.
+        state: String,
+        /// Orders news of the worker.
+        incarnation: u32,
+        /// Processors it has.
+        total_cores: u32,
+        /// Processors that are free.
+        available_cores: u32,
+        /// When, in seconds of its manager's clock.
+        timestamp: f64,
+        /// Where it runs.
+        datacenter: String,
+        /// When this node learned of it, on the clock of `time.monotonic_ns()`.
+        at_ns: u64,
+    }
+}
+
+impl HyperscaleHealth {
+    fn from_core(health: ForeignHealth) -> HyperscaleHealth {
+        HyperscaleHealth {
+            sender: AddressText(health.sender),
+            node_id: health.node_id.into(),
+            node_type: health.node_type.into(),
+            overload: health.overload.text().to_owned(),
+            accepting_work: health.is_accepting,
+            capacity: health.capacity,
+            throughput: health.throughput,
+            expected_throughput: health.expected,
+            timestamp: health.timestamp,
+            at_ns: health.at.as_nanos(),
+        }
+    }
+}
+
+impl HyperscaleWorker {
+    fn from_core(worker: ForeignWorker) -> HyperscaleWorker {
+        HyperscaleWorker {
+            sender: AddressText(worker.sender),
+            worker_id: worker.worker_id.into(),
+            owner_id: worker.owner_id.into(),
+            host: worker.host.into(),
+            tcp_port: worker.tcp_port,
+            udp_port: worker.udp_port,
+            state: worker.state.text().to_owned(),
+            incarnation: worker.incarnation,
+            total_cores: worker.total_cores,
+            available_cores: worker.available_cores,
+            timestamp: worker.timestamp,
+            datacenter: worker.datacenter.into(),
+            at_ns: worker.at.as_nanos(),
+        }
+    }
+}
+
+impl HyperscaleMessage {
+    fn from_core(foreign: &ForeignMessage) -> HyperscaleMessage {
+        let name = foreign.name.text();
+        let mut message = name.as_bytes().to_vec();
+        for argument in foreign.arguments.iter().map_while(Option::as_ref) {
+            message.extend_from_slice(format!(":{argument}").as_bytes());
+        }
+        message.push(b'>');
+        if foreign.name.has_body() {
+            message.extend_from_slice(&foreign.body);
+        } else if let Some(target) = foreign.target {
+            message.extend_from_slice(target.to_string().as_bytes());
+        }
+        HyperscaleMessage {
+            sender: AddressText(foreign.sender),
+            name: name.to_owned(),
+            message: Payload(message.into()),
+            at_ns: foreign.at.as_nanos(),
+        }
+    }
+}
+
+value_class! {
     /// An event that this version of the bindings has no class for.
     OtherEvent {
         /// The event in words.
@@ -173,6 +309,9 @@ pub(crate) fn event_object(py: Python<'_>, event: shoal_core::Event) -> PyResult
         Event::Refuted { incarnation, at, .. } => {
             Refuted { incarnation: incarnation.0, at_ns: at.as_nanos() }.into_bound_py_any(py)
         }
+        Event::Foreign(foreign) => HyperscaleMessage::from_core(&foreign).into_bound_py_any(py),
+        Event::ForeignHealth(health) => HyperscaleHealth::from_core(*health).into_bound_py_any(py),
+        Event::ForeignWorker(worker) => HyperscaleWorker::from_core(*worker).into_bound_py_any(py),
         Event::Left { at, .. } => Left { at_ns: at.as_nanos() }.into_bound_py_any(py),
         Event::Overflow { lost, .. } => Overflow { lost }.into_bound_py_any(py),
         other => OtherEvent { text: format!("{other:?}") }.into_bound_py_any(py),

@@ -21,6 +21,7 @@ mod jobs;
 mod leaders;
 mod names;
 mod node;
+mod program;
 mod routing;
 mod stats;
 mod values;
@@ -38,8 +39,9 @@ mod _native {
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::events::{
-        Broadcast, JobMemberDead, JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow,
-        Refuted, Stalled, StateChanged,
+        Broadcast, HyperscaleHealth, HyperscaleMessage, HyperscaleWorker, JobMemberDead,
+        JoinDelayed, Joined, Left, MemberEvent, OtherEvent, Overflow, Refuted, Stalled,
+        StateChanged,
     };
     #[pymodule_export]
     use crate::fork::after_fork_in_child;
@@ -69,6 +71,8 @@ mod _native {
     use crate::names::enum_names;
     #[pymodule_export]
     use crate::node::{Node, NodeThread};
+    #[pymodule_export]
+    use crate::program::run_program;
     #[pymodule_export]
     use crate::routing::values::{
         Choice, DatacenterCandidate, ExcludedDatacenter, ExcludedManager, ManagerCandidate,

@@ -15,7 +15,8 @@ use pyo3::types::{PyDict, PyList};
 use shoal_core::federation::DatacenterLoad;
 use shoal_core::io::{BackendChoice, NodeOptions};
 use shoal_core::jobs::{FenceToken, JobOutcome, LeaderChange};
-use shoal_core::{Address, DatacenterName, Role, io};
+use shoal_core::wire::hyperscale::Message;
+use shoal_core::{Address, Counter, DatacenterName, ForeignRequest, MemberState, Role, io};
 
 use crate::config::engine_config;
 use crate::convert::{AddressText, DatacenterText, Payload, Seconds, Secrets, Whole};
@@ -155,6 +156,14 @@ pub(crate) struct Node {
     /// The last event was handed out: none will follow.
     has_left: AtomicBool,
     process: Process,
+}
+
+/// Where a node and its living peers are in the latency space.
+pub(crate) struct Places {
+    pub own: shoal_core::Coordinate,
+    /// Round trips that led to it.
+    pub sample_count: u64,
+    pub members: Vec<shoal_core::Member>,
 }
 
 /// What never changes about a node that was started.
@@ -372,6 +381,29 @@ impl Node {
     fn broadcast(&self, py: Python<'_>, payload: Payload) -> PyResult<()> {
         let node = self.running()?;
         Ok(py.detach(|| node.broadcast(payload.0)).map_err(Failure::from)?)
+    }
+
+    /// Sends what servers of hyperscale say to each other to these nodes, one after the other.
+    fn send_hyperscale(
+        &self,
+        py: Python<'_>,
+        recipients: Vec<AddressText>,
+        message: Payload,
+    ) -> PyResult<()> {
+        let node = self.running()?;
+        let parsed = Message::parse(&message.0);
+        let Some(name) = parsed.name else {
+            let text = String::from_utf8_lossy(&message.0[..message.0.len().min(40)]).into_owned();
+            return Err(Failure::Config(format!("{text:?} is no message of hyperscale")).into());
+        };
+        let body = if name.has_body() { message.0.slice_ref(parsed.body) } else { Bytes::new() };
+        let arguments = [parsed.number(0), parsed.number(1)];
+        let request = ForeignRequest { name, arguments, target: parsed.target(), body };
+        let send = || {
+            let mut recipients = recipients.iter();
+            recipients.try_for_each(|recipient| node.send_foreign(recipient.0, request.clone()))
+        };
+        Ok(py.detach(send).map_err(Failure::from)?)
     }
 
     fn leader(&self, py: Python<'_>) -> PyResult<Leadership> {
@@ -624,6 +656,16 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// Where the node and its living peers are.
+    pub(crate) fn places(&self) -> Result<Places, Failure> {
+        let node = self.running()?;
+        let mut members = node.members();
+        let own = node.address();
+        members.retain(|member| member.state == MemberState::Alive && member.address != own);
+        let sample_count = node.stats().value(Counter::CoordinatesUpdated);
+        Ok(Places { own: node.coordinate(), sample_count, members })
     }
 
     /// The node, kept alive for the length of one call.

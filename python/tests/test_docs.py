@@ -69,7 +69,7 @@ async def test_the_prompt() -> None:
 
 def test_hyperscale_on_shoal() -> None:
     blocks = snippets(DOCS / "hyperscale.md")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     program = "\n".join(source for _, source in blocks)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],

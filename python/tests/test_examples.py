@@ -68,3 +68,9 @@ def test_jobs_ends_a_job_whose_manager_died() -> None:
         line for line in lines if "timed out because of datacenters_timed_out, after 6." in line
     ]
     assert sorted(line.split(":")[0] for line in ends) == ["gate", "second"]
+
+
+def test_hyperscale_cluster_says_what_it_needs() -> None:
+    done = run("hyperscale_cluster.py", "--checkout", "/nowhere")
+    assert done.returncode == 2
+    assert "names the root of a hyperscale checkout" in done.stderr

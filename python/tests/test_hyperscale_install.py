@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -9,9 +10,19 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from shoal.hyperscale._replaced import REPLACED
+from shoal.hyperscale._replaced import REPLACED, TAKEN_OVER
+from shoal.hyperscale.swim.health_aware_server import METHODS
 
 IMPORT = "import sys, warnings, shoal.hyperscale as drop_ins\n"
+
+
+def methods(names: list[str]) -> str:
+    """Methods that are called as those that are put in their place."""
+    lines: list[str] = []
+    for name in names:
+        made = METHODS[name](lambda: None)
+        lines.append(f"    def {name}({', '.join(inspect.signature(made).parameters)}): pass\n")
+    return "".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +34,13 @@ def look_alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = distributed / Path(*path.split(".")).with_suffix(".py")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(f"class {name}:\n    pass\n" for name in names))
+    inherited = [name for name in METHODS if name.endswith("udp")]
+    assert inherited
+    for path, name in TAKEN_OVER.items():
+        own = [method for method in METHODS if method not in inherited]
+        (distributed / Path(*path.split(".")).with_suffix(".py")).write_text(
+            f"class Base:\n{methods(inherited)}\nclass {name}(Base):\n{methods(own)}"
+        )
     for folder in {file.parent for file in root.rglob("*.py")} | {distributed, distributed.parent}:
         (folder / "__init__.py").touch()
     (distributed / "user.py").write_text(
@@ -121,6 +139,51 @@ def test_nothing_is_replaced_when_one_class_does_not_fit(look_alike: Path, tmp_p
         assert user.Server.kind.__module__.startswith("hyperscale.")
     """
     run(look_alike, program)
+
+
+def test_methods_of_servers_are_taken_over_and_given_back(look_alike: Path) -> None:
+    program = """
+        import hyperscale.distributed.swim.health_aware_server as module
+        server, before = module.HealthAwareServer, dict(vars(module.HealthAwareServer))
+        class Derived(server):
+            pass
+        replaced = drop_ins.install()
+        from shoal.hyperscale.swim.health_aware_server import METHODS
+        for name in METHODS:
+            assert f"{server.__module__}.HealthAwareServer.{name}" in replaced
+            assert getattr(Derived, name) is not before.get(name, getattr(module.Base, name, None))
+        assert "send_udp" in vars(server)
+        drop_ins.uninstall()
+        assert dict(vars(server)) == before
+    """
+    run(look_alike, program)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("del server.join_cluster", "HealthAwareServer.join_cluster is not there"),
+        (
+            "server.join_cluster = lambda self, seeds: None",
+            "HealthAwareServer.join_cluster takes self, seeds, not self, seed_node, timeout",
+        ),
+    ],
+)
+def test_nothing_is_replaced_when_a_method_does_not_fit(
+    look_alike: Path, change: str, reason: str
+) -> None:
+    program = f"""
+        import hyperscale.distributed.swim.health_aware_server as module
+        server = module.HealthAwareServer
+        {change}
+        before = dict(vars(server))
+        try:
+            drop_ins.install()
+        except drop_ins.InstallError as error:
+            print(error)
+        assert dict(vars(server)) == before and drop_ins.installed() == []
+    """
+    assert reason in run(look_alike, program)
 
 
 def test_no_hyperscale_and_an_unknown_one(look_alike: Path, tmp_path: Path) -> None:

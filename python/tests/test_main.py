@@ -1,9 +1,10 @@
-"""`python -m shoal` as a user sees it."""
+"""`python -m shoal` as a user sees it: the commands of the `shoal` program."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,13 @@ from pathlib import Path
 
 import pytest
 import shoal
-from cluster import SECRET, make_node
+from cluster import SECRET, make_node, until_blocking
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "SHOAL_SECRET"}
+COMMANDS = {
+    *("agent", "status", "members", "rtt", "route", "top", "coordinates", "metrics", "leave"),
+    *("config", "keygen", "demo", "simulate"),
+}
 
 
 def run(*arguments: str, secret: bytes | None = SECRET) -> subprocess.CompletedProcess[str]:
@@ -28,88 +33,78 @@ def run(*arguments: str, secret: bytes | None = SECRET) -> subprocess.CompletedP
     )
 
 
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Starts an agent."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "shoal", "agent", "--bind", "127.0.0.1:0", *arguments],
+        env={**ENVIRONMENT, "SHOAL_SECRET": SECRET.decode(), "SHOAL_LOG": "off"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def first_line(agent: subprocess.Popen[str]) -> str:
+    """The first line of an agent, which says that it runs."""
+    assert agent.stdout is not None
+    return agent.stdout.readline()
+
+
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"shoal {shoal.__version__}\n"
-    assert "join a cluster and print what happens in it" in run("--help").stdout
-    assert "--join" in run("watch", "--help").stdout
+    assert set(re.findall(r"^  ([a-z]+) +\S", run("--help").stdout, re.MULTILINE)) >= COMMANDS
+    assert "--join" in run("agent", "--help").stdout
 
 
-def test_watching_prints_json_lines_and_leaves(tmp_path: Path) -> None:
-    secret_file = tmp_path / "secret.key"
-    secret_file.write_bytes(SECRET + b"\n")
+def test_an_agent_is_a_member_and_answers(tmp_path: Path) -> None:
+    control = str(tmp_path / "control")
     with make_node(role="gate", datacenter="east") as node:
-        done = run(
-            *("watch", "--join", node.address, "--secret-file", str(secret_file)),
-            *("--format", "json", "--seconds", "1"),
-            secret=None,
-        )
-        assert done.returncode == 0, done.stderr
-        started, *records = [json.loads(line) for line in done.stdout.splitlines()]
-        assert started["event"] == "started"
-        assert started["backend"] == node.backend
-        members = [record for record in records if record.get("address") == node.address]
-        assert [record["state"] for record in members] == ["unconfirmed", "alive"]
-        assert set(members[0]) == {
-            *("event", "address", "state", "incarnation", "role", "datacenter", "at_ms")
-        }
-        assert members[0]["role"] == "gate"
-        assert members[0]["datacenter"] == "east"
-        assert records[-1]["event"] == "left"
-        watcher = node.member(started["address"])
-        assert watcher is not None
-        assert watcher.state == "left"
-
-
-def test_watching_prints_text() -> None:
-    with make_node() as node:
-        done = run("watch", "--join", node.address, "--seconds", "0.5")
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("started 127.0.0.1:")
-    assert f"alive       {node.address:<21} manager default" in lines
-    assert lines[-1] == "left"
+        options = ("--join", node.address, "--control", control, "--format", "json")
+        with start(*options) as agent:
+            started = json.loads(first_line(agent))
+            assert started["event"] == "started"
+            until_blocking(lambda: len(node.members()) == 2)
+            listed = run("members", "--control", control, "--format", "json")
+            assert listed.returncode == 0, listed.stderr
+            members = {member["address"]: member for member in json.loads(listed.stdout)}
+            assert members.keys() == {node.address, started["address"]}
+            assert members[node.address]["role"] == "gate"
+            assert run("leave", "--control", control).returncode == 0
+            assert agent.stdout is not None
+            records = [json.loads(line) for line in agent.stdout]
+            assert agent.wait(10) == 0
+        assert {record["event"] for record in records} >= {"member"}
+        agent_member = node.member(started["address"])
+        assert agent_member is not None
+        assert agent_member.state == "left"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_says_goodbye(number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "shoal", "watch"],
-        env={**ENVIRONMENT, "SHOAL_SECRET": SECRET.decode()},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as watching:
-        assert watching.stdout is not None
-        assert watching.stdout.readline().startswith("started")
-        watching.send_signal(number)
-        assert watching.stdout.read().splitlines()[-1] == "left"
-        assert watching.wait(10) == 0
+    with make_node() as node, start("--join", node.address) as agent:
+        assert first_line(agent)
+        until_blocking(lambda: len(node.members()) == 2)
+        agent.send_signal(number)
+        assert agent.wait(10) == 0
+        assert agent.stderr is not None
+        assert agent.stderr.read() == ""
+        until_blocking(lambda: node.members()[1].state == "left")
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "shoal", "watch", "--seconds", "0.3"],
-        env={**ENVIRONMENT, "SHOAL_SECRET": SECRET.decode()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watching:
-        assert watching.stdout is not None
-        assert watching.stderr is not None
-        watching.stdout.readline()
-        watching.stdout.close()
-        assert watching.stderr.read() == ""
-        assert watching.wait(10) == 0
+def test_keys_are_made() -> None:
+    made = run("keygen", secret=None)
+    assert made.returncode == 0
+    assert 16 <= len(made.stdout.strip()) <= 256
 
 
 @pytest.mark.parametrize(
     ("arguments", "secret", "message"),
     [
-        (["watch"], None, "shoal: no secret; give --secret-file FILE or set SHOAL_SECRET"),
-        (["watch"], b"short", "shoal: the secret has 5 bytes, expected 16 to 256"),
-        (["watch", "--secret-file", "/nowhere"], None, "shoal: secret file /nowhere: No such file"),
-        (["watch", "--role", "king"], SECRET, 'shoal: unknown role "king", expected gate'),
-        (["watch", "--bind", "nowhere"], SECRET, "'nowhere' is no address"),
-        (["watch", "--bind", "192.0.2.1:1"], SECRET, "shoal: cannot bind 192.0.2.1:1: this"),
-        (["watch", "--join", "x.invalid:1"], SECRET, "shoal: cannot look up the seed 'x.invalid'"),
+        (["agent"], None, "no secret; make one with `shoal keygen"),
+        (["agent", "--bind", "127.0.0.1:0"], None, "secret"),
+        (["agent", "--bind", "127.0.0.1:0"], b"short", "16 to 256"),
+        (["agent", "--bind", "127.0.0.1:0", "--role", "king"], SECRET, "gate, manager or worker"),
+        (["nonsense"], SECRET, "nonsense"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_two(
@@ -120,7 +115,3 @@ def test_mistakes_are_one_line_and_exit_two(
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_no_command_is_a_usage_error() -> None:
-    assert run().returncode == 2

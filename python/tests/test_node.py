@@ -338,7 +338,7 @@ async def test_event_times_are_on_the_monotonic_clock() -> None:
 @contextmanager
 def peer_process(seed: str, bind: str = "127.0.0.1:0") -> Generator[subprocess.Popen[str]]:
     """Another process in the cluster, killed at the end without a word."""
-    command = [sys.executable, "-m", "shoal", "watch", "--join", seed, "--bind", bind]
+    command = [sys.executable, "-m", "shoal", "agent", "--join", seed, "--bind", bind]
     with ExitStack() as stack:
         environment = {**os.environ, "SHOAL_SECRET": SECRET.decode()}
         peer = stack.enter_context(

@@ -59,6 +59,19 @@ VALUES: list[tuple[Any, str | None]] = [
         None,
     ),
     (shoal.Overflow(5), "Overflow(lost=5)"),
+    (shoal.HyperscaleMessage("10.0.0.1:7", "leader-vote", b"leader-vote:1>", 5), None),
+    (
+        shoal.HyperscaleHealth(
+            "10.0.0.1:7", "n", "manager", "busy", True, 8, 1.5, 2.0, timestamp=9.5, at_ns=5
+        ),
+        None,
+    ),
+    (
+        shoal.HyperscaleWorker(
+            *("10.0.0.1:7", "w", "m", "10.0.0.2", 1, 2, "registered", 3, 8, 4, 9.5, "east", 5)
+        ),
+        None,
+    ),
     (shoal.OtherEvent("new"), "OtherEvent(text='new')"),
     (shoal.JobMemberDead(JOB, "10.0.0.1:7", 5), None),
     (shoal.JobTimedOut(JOB, "deadline", 1.5, 2, 5), None),

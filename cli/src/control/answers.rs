@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shoal_core::coordinate::quality;
 use shoal_core::routing::{DatacenterId, Ranked};
-use shoal_core::{Address, Counter, DatacenterName, JobId, Rtt};
+use shoal_core::{Address, Counter, DatacenterName, JobId, MemberState, Rtt};
 
 use super::protocol::{
     self, CandidateRow, ExcludedRow, MemberRow, Place, Request, RouteRow, RttRow, Status,
@@ -47,11 +47,23 @@ fn status(host: &Host) -> Status {
     let (stats, gauges) = (host.node.stats(), host.node.gauges());
     let own = host.node.member(host.node.address());
     let named = |name: Option<String>| name.unwrap_or_default();
+    let leader = host.node.leader().ok().and_then(|view| view.leader);
+    let members = host.node.members();
+    let count = |states: &[MemberState]| {
+        members.iter().filter(|member| states.contains(&member.state)).count() as u64
+    };
     let dropped = stats.iter().filter(|(counter, _)| is_drop(*counter));
     Status {
         address: host.node.address().to_string(),
         role: named(own.map(|own| own.role.name().to_owned())),
         datacenter: named(own.map(|own| own.datacenter.to_string())),
+        leader: leader.map(|leader| leader.to_string()),
+        members_alive: count(&[MemberState::Alive]),
+        members_troubled: count(&[
+            MemberState::Unconfirmed,
+            MemberState::Suspect,
+            MemberState::Dead,
+        ]),
         backend: host.node.backend().name().to_owned(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: host.started.elapsed().as_millis() as u64,

@@ -127,6 +127,15 @@ pub struct Status {
     pub role: String,
     /// Where it runs.
     pub datacenter: String,
+    /// Who leads the managers of its datacenter, as far as it knows.
+    #[serde(default)]
+    pub leader: Option<String>,
+    /// Members that are alive, the node itself included.
+    #[serde(default)]
+    pub members_alive: u64,
+    /// Members that are suspect, dead or not confirmed.
+    #[serde(default)]
+    pub members_troubled: u64,
     /// `uring` or `poll`.
     pub backend: String,
     /// The program's version.

@@ -122,7 +122,7 @@ fn clear_stale(path: &Path) -> Result<(), Failure> {
             })
         }
         _ => Err(Failure::usage(format_args!(
-            "another agent listens at --control {}; choose another path",
+            "another agent listens at {}; give this one another --control (or SHOAL_CONTROL)",
             path.display()
         ))),
     }

@@ -25,7 +25,13 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.html|FILE.svg")]
     plot: Option<PathBuf>,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 
@@ -33,7 +39,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Before the agent is asked: a wrong ending is the caller's mistake whatever the agent says.
     let ending = arguments.plot.as_deref().map(ending_of).transpose()?;
-    let places: Vec<Place> = arguments.target.connect()?.ask(Request::Coordinates)?;
+    let mut places: Vec<Place> = arguments.target.connect()?.ask(Request::Coordinates)?;
     if let (Some(path), Some(ending), [own, ..]) = (&arguments.plot, ending, &places[..]) {
         let picture = match ending {
             Ending::Html => plot::page(&places, &own.address),
@@ -46,6 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let told = json!({"nodes": nodes, "file": file});
         return print(arguments.format, &told, || format!("{nodes} nodes drawn into {file}"));
     }
+    places.sort_by_cached_key(|place| {
+        (place.datacenter.clone(), place.role.clone(), place.address.clone())
+    });
     print(arguments.format, &places, || table(&places))
 }
 

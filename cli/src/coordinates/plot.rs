@@ -81,9 +81,10 @@ pub fn page(places: &[Place], asked: &str) -> String {
     add(
         &mut page,
         format_args!(
-            "<header>\n<h1>Where the nodes are</h1>\n<p>{nodes} nodes in {datacenters} \
-             datacenters, placed by the round trips between them, as {} sees them.</p>\n\
-             </header>\n",
+            "<header>\n<h1>Where the nodes are</h1>\n<p>{nodes} {} in {datacenters} {}, placed by \
+             the round trips between them, as {} sees them.</p>\n</header>\n",
+            if nodes == 1 { "node" } else { "nodes" },
+            if datacenters == 1 { "datacenter" } else { "datacenters" },
             escape(asked)
         ),
     );

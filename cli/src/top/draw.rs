@@ -186,6 +186,34 @@ fn event_line(entry: &Entry) -> Line<'static> {
         "joined" => Line::from(vec![at, format!("joined through {}", text("seed")).into()]),
         "join_delayed" => Line::from(vec![at, "no seed answers so far".yellow()]),
         "refuted" => Line::from(vec![at, "this node was thought to have failed".yellow()]),
+        "leader" => {
+            let leader = entry.record["leader"].as_str().unwrap_or("this node").to_owned();
+            let place = text("datacenter");
+            let what = match text("state").as_str() {
+                "elected" => format!("{leader} leads {place}").into(),
+                "lost" => format!("{leader} leads {place} no more").yellow(),
+                _ => format!("{leader} stepped down: {}", text("reason")).yellow(),
+            };
+            Line::from(vec![at, format!("{:<12}", "leader").into(), what])
+        }
+        "datacenter" => {
+            let state = text("state");
+            let style = match state.as_str() {
+                "reachable" => Style::new().green(),
+                _ => Style::new().yellow(),
+            };
+            let what = Span::styled(format!("{state:<12}"), style);
+            Line::from(vec![at, what, format!("datacenter {}", text("datacenter")).into()])
+        }
+        "network" => {
+            Line::from(vec![at, format!("network of this gate {}", text("state")).yellow()])
+        }
+        "stalled" => {
+            let lasted = entry.record["lasted_ms"].as_u64().unwrap_or_default();
+            Line::from(vec![at, format!("this node was not run for {lasted} ms").yellow()])
+        }
+        "error" => Line::from(vec![at, text("message").red()]),
+        "left" => Line::from(vec![at, "this node has left".into()]),
         _ => Line::from(vec![at, kind.into()]),
     }
 }
@@ -219,6 +247,7 @@ mod tests {
     use super::*;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+    use serde_json::json;
     use std::time::{Duration, Instant};
 
     fn screen(state: &State, width: u16, height: u16) -> (String, usize) {
@@ -257,6 +286,31 @@ mod tests {
             " q  quit   arrows  move   s  sort   t  troubled only   space  hold",
         ] {
             assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_event_says_what_it_is_about() {
+        let record = |record: serde_json::Value| Entry { number: 1, record };
+        for (event, wanted) in [
+            (
+                json!({"event": "leader", "state": "elected", "leader": "a:1", "datacenter": "east"}),
+                "a:1 leads east",
+            ),
+            (
+                json!({"event": "leader", "state": "stepped_down", "reason": "leaving"}),
+                "this node stepped down: leaving",
+            ),
+            (
+                json!({"event": "datacenter", "state": "suspected", "datacenter": "east"}),
+                "suspected   datacenter east",
+            ),
+            (json!({"event": "network", "state": "suspected"}), "network of this gate suspected"),
+            (json!({"event": "stalled", "lasted_ms": 900}), "not run for 900 ms"),
+            (json!({"event": "error", "message": "no"}), "no"),
+        ] {
+            let line = event_line(&record(event)).to_string();
+            assert!(line.trim_end().ends_with(wanted), "{line:?}");
         }
     }
 

@@ -40,7 +40,13 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u64).range(100..=60_000))]
     interval_ms: u64,
     /// How to show it
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     format: Format,
 }
 

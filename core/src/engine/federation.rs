@@ -21,7 +21,7 @@ use crate::jobs::FenceToken;
 use crate::jobs::desk::JobDesk;
 use crate::membership::Membership;
 use crate::membership::table::OWN_SLOT;
-use crate::node::{Address, DatacenterName, Role};
+use crate::node::{Address, DatacenterName, MemberState, Role};
 use crate::stats::{Counter, Stats};
 use crate::time::Instant;
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX};
@@ -124,10 +124,15 @@ impl Engine {
         }
     }
 
-    /// Tells the federation which members changed.
+    /// Tells the federation which members changed, and the session which are gone.
     pub(super) fn observe_members(&mut self) {
         while let Some(slot) = self.effects.next_move() {
             let member = member_view(&self.membership, slot);
+            if let (Some(session), Some(member)) = (&mut self.hyperscale, &member)
+                && matches!(member.state, MemberState::Dead | MemberState::Left)
+            {
+                session.lost(member.identity.address);
+            }
             self.federation.observe(self.now, slot, member.as_ref());
             self.is_federation_active = true;
         }

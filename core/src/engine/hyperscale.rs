@@ -15,25 +15,27 @@
 //! * *Tables, states, broadcasts and job messages* go to peers that speak the native format only.
 //!
 //! # Toward the Python node as it is
-//! It strips only `#|h` and `#|m` from requests and damages the last entry before `#|v`, so every
-//! request has the own health in front of its coordinate, twice. The time in it also keeps a
-//! repeated probe from looking like a duplicate. A `join` locks it for good, so a seed is probed,
-//! which makes this node known as well, and asked to let it join only after an answer that the
-//! present version never gives.
+//! It strips only `#|h` and `#|m` from requests and damages the last entry before `#|v`, so requests
+//! have the own health in front of the coordinate, twice. The time in it also keeps a repeated request
+//! from looking like a duplicate. When it is probed it refutes before everybody it knows, one after the
+//! other, and answers nobody meanwhile; so whether it lives is asked with `alive`, which it
+//! acknowledges at once. A `join` locks it for good, so a seed is probed, with nothing but the
+//! coordinate, at which it stumbles and answers `nack`: that makes this node known as well. It is
+//! asked to let it join only after an answer that the present version never gives.
 
+mod host;
 mod outgoing;
 mod peers;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
-
+pub use self::host::ForeignRequest;
+use self::host::{Outbox, Reports};
 use self::peers::Peers;
 use super::Engine;
 use crate::config::{Config, Secret};
 use crate::coordinate::{Coordinate, ERROR_MAX};
 use crate::effects::Outgoing;
-use crate::events::{Event, ForeignMessage};
 use crate::node::{Address, DatacenterName, Generation, Incarnation, MemberState, Role};
 use crate::random::Random;
 use crate::stats::Counter;
@@ -51,8 +53,6 @@ const REPEAT_WINDOW: Duration = Duration::from_secs(30);
 /// How many requests are remembered for that; a later one with the same place in the table
 /// displaces an earlier.
 const RECENT_COUNT: usize = 2_048;
-/// The largest embedded state that is read, in bytes: what fits a payload.
-const STATE_SIZE_MAX: usize = PAYLOAD_SIZE_MAX;
 /// How long a helper may take for its probe, in ms; the Python node waits for a second.
 const PATIENCE_MS: u32 = 800;
 /// A Python node's error is in seconds and says little; it counts as at least this much.
@@ -78,12 +78,16 @@ enum Reply {
     PingedSelf,
     PingedUnknown,
     CrossNack,
+    /// What the host has given to be answered.
+    CrossAck,
+    /// A payload of no bytes.
+    Empty,
     /// Of a probe on behalf, whose end decides what it says.
     Pinged,
 }
 
 impl Reply {
-    const ALL: [Reply; 13] = [
+    const ALL: [Reply; 15] = [
         Reply::Ack,
         Reply::BareAck,
         Reply::Alive,
@@ -96,6 +100,8 @@ impl Reply {
         Reply::PingedSelf,
         Reply::PingedUnknown,
         Reply::CrossNack,
+        Reply::CrossAck,
+        Reply::Empty,
         Reply::Pinged,
     ];
 
@@ -138,6 +144,21 @@ struct Inbound<'a> {
     message: Message<'a>,
 }
 
+/// Mixes a word into a hash.
+fn fold(hash: u64, word: u64) -> u64 {
+    let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15_u128;
+    (product as u64) ^ (product >> 64) as u64
+}
+
+/// Mixes bytes and their number into a hash.
+fn digest(hash: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    words.fold(fold(hash, bytes.len() as u64), fold)
+}
+
 /// Requests seen lately, by the hash of their sender and payload.
 #[derive(Debug)]
 struct Recent {
@@ -148,18 +169,8 @@ struct Recent {
 impl Recent {
     /// Whether this request was seen within [`REPEAT_WINDOW`]; it has been then.
     fn is_repeated(&mut self, sender: Address, payload: &[u8], now: Instant) -> bool {
-        let fold = |hash: u64, word: u64| {
-            let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15_u128;
-            (product as u64) ^ (product >> 64) as u64
-        };
-        let (words, rest) = payload.as_chunks::<8>();
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let address = sender.ip_bytes().as_chunks::<8>().0;
-        let ends = [last, address[0], address[1]];
-        let hash = fold(self.key, u64::from(sender.port()) << 32 | payload.len() as u64);
-        let words = words.iter().chain(&ends).map(|word| u64::from_le_bytes(*word));
-        let hash = words.fold(hash, fold);
+        let key = fold(self.key, u64::from(sender.port()));
+        let hash = digest(digest(key, sender.ip_bytes()), payload);
         let place = &mut self.seen[hash as usize % RECENT_COUNT];
         let is_repeated = place.0 == hash && now.saturating_since(place.1) < REPEAT_WINDOW;
         if !is_repeated {
@@ -177,6 +188,12 @@ struct OwnCoordinate {
     size: usize,
 }
 
+impl OwnCoordinate {
+    fn text(&self) -> &[u8] {
+        &self.text[..self.size]
+    }
+}
+
 /// The conversations with peers in this format.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -191,6 +208,8 @@ struct Exchange {
     clock: Clock,
     peers: Peers,
     recent: Recent,
+    reports: Reports,
+    outbox: Outbox,
     coordinate: OwnCoordinate,
     own_text: String,
     own_node_id: String,
@@ -213,6 +232,8 @@ impl Session {
                 seen: vec![(0, Instant::ZERO); RECENT_COUNT].into(),
                 key: random.next_u64(),
             },
+            reports: Reports::new(random.next_u64()),
+            outbox: Outbox::default(),
             coordinate: OwnCoordinate {
                 written: None,
                 text: [0; COORDINATE_TEXT_SIZE_MAX],
@@ -235,6 +256,13 @@ impl Session {
     /// A native datagram of this peer was taken.
     pub fn heard_native(&mut self, peer: Address, generation: Generation, now: Instant) {
         self.exchange.peers.meet(peer, now).speaks_native(generation, now);
+    }
+
+    /// This member is dead or has left: who comes up at its address may be a Python node.
+    pub fn lost(&mut self, member: Address) {
+        if let Some(peer) = self.exchange.peers.find_mut(member) {
+            peer.speaks_hyperscale_only();
+        }
     }
 
     /// Whether this peer is spoken to in the native format.
@@ -319,7 +347,7 @@ impl Engine {
             self.effects.count(Counter::RequestsRepeated);
             return self.reply(inbound, Reply::BareAck);
         }
-        let decision = self.decide(inbound);
+        let decision = self.decide(exchange, inbound);
         if inbound.message.name.is_some_and(|name| name.is_election() || name.has_body()) {
             self.tell_host(inbound);
         }
@@ -335,7 +363,7 @@ impl Engine {
     }
 
     /// What a request means.
-    fn decide(&self, inbound: &Inbound) -> Decision {
+    fn decide(&self, exchange: &Exchange, inbound: &Inbound) -> Decision {
         let message = &inbound.message;
         let table = &self.membership.table;
         let own = table.own().address;
@@ -390,7 +418,11 @@ impl Engine {
             Some(Name::Alive) if let Some(target) = target => {
                 Decision::news(Reply::Ack, target, MemberState::Alive, incarnation)
             }
+            Some(Name::CrossProbe) if exchange.outbox.has_cross_answer() => {
+                Decision::reply(Reply::CrossAck)
+            }
             Some(Name::CrossProbe) => Decision::reply(Reply::CrossNack),
+            Some(Name::CrossAck | Name::CrossNack) => Decision::reply(Reply::Empty),
             Some(_) => Decision::reply(Reply::Ack),
             None => Decision::reply(Reply::NackUnknown),
         }
@@ -505,6 +537,7 @@ impl Engine {
             slot.map_or(exchange.unknown, |slot| *self.membership.table.datacenter(slot));
         let coordinate = self.coordinate_of(exchange, inbound);
         let size = self.translate_updates(exchange, inbound, news);
+        self.tell_reports(exchange, inbound);
         let message = native::Message::translated(
             header,
             datacenter,
@@ -588,36 +621,5 @@ impl Engine {
         let answer = Outgoing::new(Kind::Ack, inbound.sender);
         let (destination, sequence) = (inbound.source, reply.sequence());
         self.effects.transmit(Outgoing { destination, sequence, ..answer });
-    }
-
-    /// What is not for the engine goes to the host, who gets it only while there is room for events
-    /// of membership as well.
-    fn tell_host(&mut self, inbound: &Inbound) {
-        let message = &inbound.message;
-        let Some(name) = message.name else { return };
-        let body = if name.has_body() { message.body } else { &[] };
-        self.effects.emit_if_calm(Event::Foreign(ForeignMessage {
-            sender: inbound.sender,
-            name,
-            arguments: [message.number(0), message.number(1)],
-            target: message.target(),
-            body: Bytes::copy_from_slice(body),
-            at: self.now,
-        }));
-    }
-
-    /// A state that came embedded, when it is another than before.
-    fn tell_state(&mut self, exchange: &mut Exchange, inbound: &Inbound) {
-        let mut buffer = [0; STATE_SIZE_MAX];
-        let Some(state) = inbound.payload.decode_state(&mut buffer) else { return };
-        let digest = state.iter().fold(state.len() as u64 + 1, |digest, &byte| {
-            (digest.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        });
-        let peer = exchange.peers.meet(inbound.sender, self.now);
-        if std::mem::replace(&mut peer.state_digest, digest) != digest {
-            let state = Bytes::copy_from_slice(state);
-            let (address, at) = (inbound.sender, self.now);
-            self.effects.emit_if_calm(Event::State { address, state, at });
-        }
     }
 }

@@ -24,7 +24,7 @@ use crate::node::{Address, DatacenterName, MemberState, Role};
 use crate::random::Random;
 use crate::routing::{
     CircuitState, DatacenterCandidate, DatacenterId, Datacenters, Decision, ManagerCandidate,
-    ManagerChoice, RouteRequest, Router, RouterConfig, RttSource,
+    ManagerChoice, RouteRequest, Router, RouterConfig, RoutingOverview, RttSource,
 };
 use crate::stats::{Counter, Stats};
 use crate::time::{Duration, Instant};
@@ -89,6 +89,9 @@ pub(super) struct RoutingDesk {
     sent: Vec<Sent>,
     leaders: Vec<Option<Address>>,
     managers: Vec<ManagerCandidate>,
+    overview: RoutingOverview,
+    /// Whether the overview has the scores of the present picture.
+    is_shown: bool,
 }
 
 /// What candidates are put together from.
@@ -115,6 +118,8 @@ impl RoutingDesk {
             sent: Vec::new(),
             leaders: Vec::new(),
             managers: Vec::new(),
+            overview: RoutingOverview::default(),
+            is_shown: false,
         })))
     }
 
@@ -159,12 +164,28 @@ impl RoutingDesk {
         }
     }
 
+    /// Keeps the scores of the first decision over a picture, for whoever looks from outside.
+    fn show(&mut self, names: &Datacenters, decision: &Decision) {
+        if !self.is_shown {
+            self.is_shown = true;
+            self.overview.show_scores(names, decision);
+        }
+    }
+
+    /// Whether a job is sent elsewhere because its primary failed it; then the primary.
+    fn failed_primary(&self, now: Instant, job: JobId, to: DatacenterId) -> Option<DatacenterId> {
+        let state = self.router.job(job)?;
+        let primary = state.tenure().primary().filter(|primary| *primary != to)?;
+        state.cooling(now).any(|failed| failed == primary).then_some(primary)
+    }
+
     /// Puts the candidates together, unless they are as good as new.
     fn picture(&mut self, now: Instant, sources: &Sources<'_>) {
         if self.pictured_at.is_some_and(|at| now < at + PICTURE_AGE_MAX) {
             return;
         }
         self.pictured_at = Some(now);
+        self.is_shown = false;
         let rtt = |address| sources.tracker.rtt(sources.membership.table.find(address)?, now);
         sources.federation.candidates(now, rtt, &mut self.candidates);
         for candidate in &mut self.candidates {
@@ -200,6 +221,7 @@ impl Engine {
         let (desk, now) = self.routing_desk(now)?;
         desk.router.route(now, job, &desk.candidates, preferred, decision)?;
         let forgotten = desk.router.forgotten_count();
+        self.show_routing(decision);
         count(decision, &mut self.effects.stats);
         self.effects.stats.set(Counter::JobRoutesForgotten, forgotten);
         Ok(())
@@ -244,13 +266,18 @@ impl Engine {
         mut visit: impl FnMut(&Decision),
     ) -> Result<(), CommandError> {
         self.routing_desk(now)?;
-        let Engine { routing, effects, now, .. } = self;
-        let desk = routing.as_mut().expect("it was there a moment ago");
+        let Engine { routing, effects, now, federation, .. } = self;
+        let RoutingDesk { router, candidates, overview, is_shown, .. } =
+            &mut **routing.as_mut().expect("it was there a moment ago");
         let stats = &mut effects.stats;
-        desk.router.route_batch(*now, requests, &desk.candidates, decision, |decision| {
+        router.route_batch(*now, requests, candidates, decision, |decision| {
+            if !std::mem::replace(is_shown, true) {
+                overview.show_scores(federation.names(), decision);
+            }
             count(decision, stats);
             visit(decision);
         })?;
+        let desk = routing.as_mut().expect("it was there a moment ago");
         stats.set(Counter::JobRoutesForgotten, desk.router.forgotten_count());
         Ok(())
     }
@@ -300,10 +327,16 @@ impl Engine {
         manager: Option<Address>,
     ) -> Result<(), CommandError> {
         let (desk, now) = self.routing_desk(now)?;
+        let failed = desk.failed_primary(now, job, datacenter);
         desk.router.record_dispatch(now, job, datacenter);
         desk.note_sent(datacenter);
         if let Some(manager) = manager {
             desk.router.record_accepted(now, job, datacenter, manager);
+        }
+        let name = |id| self.federation.names().name(id).copied();
+        if let Some((from, to)) = failed.and_then(name).zip(name(datacenter)) {
+            let desk = self.routing.as_mut().expect("it was there a moment ago");
+            desk.overview.count_fallback(from, to);
         }
         Ok(())
     }
@@ -350,6 +383,16 @@ impl Engine {
     /// The router of this gate, `None` on other nodes.
     pub fn router(&self) -> Option<&Router> {
         self.routing.as_ref().map(|desk| &desk.router)
+    }
+
+    /// What this gate's routing looks like by datacenter, `None` on other nodes.
+    pub fn routing_overview(&self) -> Option<&RoutingOverview> {
+        self.routing.as_ref().map(|desk| &desk.overview)
+    }
+
+    fn show_routing(&mut self, decision: &Decision) {
+        let names = self.federation.names();
+        self.routing.as_mut().expect("it has just routed").show(names, decision);
     }
 
     /// The numbers that stand for datacenters in decisions.
@@ -460,6 +503,45 @@ mod tests {
         let stats = cluster.engines[&0].stats();
         assert_eq!(stats.value(Counter::JobsRouted), 2);
         assert_eq!(stats.value(Counter::JobSwitches), 1);
+    }
+
+    #[test]
+    fn scores_and_used_fallbacks_can_be_seen_from_outside() {
+        let mut cluster = cluster();
+        let (east, west) = (id(&cluster, "east"), id(&cluster, "west"));
+        tell(&mut cluster, [[10, 100], [90, 100]]);
+        let decision = route(&mut cluster, 1);
+        let best = decision.chain().next().unwrap().score;
+        let (now, job) = (cluster.now, JobId::from(1));
+        let gate = cluster.engine(0);
+        let names = |gate: &Engine| {
+            let scores = gate.routing_overview().unwrap().scores().to_vec();
+            scores.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(gate), ["west", "east"]);
+        assert_eq!(gate.routing_overview().unwrap().scores()[0].1, best);
+        // Sent to the primary, or elsewhere without a failure: no fallback was needed.
+        gate.job_sent(now, job, west, None).unwrap();
+        gate.job_sent(now, job, east, None).unwrap();
+        assert_eq!(gate.routing_overview().unwrap().fallbacks(), []);
+        gate.job_failed(now, job, west).unwrap();
+        gate.job_sent(now, job, east, None).unwrap();
+        let [fallback] = gate.routing_overview().unwrap().fallbacks() else { panic!("one pair") };
+        assert_eq!(
+            (fallback.from.to_string(), fallback.to.to_string()),
+            ("west".into(), "east".into())
+        );
+        assert_eq!(fallback.count, 1);
+        let mut text = String::new();
+        let (router, overview) = (gate.router().unwrap(), gate.routing_overview().unwrap());
+        crate::metrics::write_routing(&mut text, &router.stats(), overview);
+        for line in [
+            "shoal_routing_fallback_used_total{from_dc=\"west\",to_dc=\"east\"} 1",
+            "shoal_routing_score_component{dc_id=\"west\",component=\"quality\"} ",
+        ] {
+            assert!(text.contains(&format!("\n{line}")), "{line} is not in {text}");
+        }
+        assert!(cluster.engine(1).routing_overview().is_none(), "only gates route");
     }
 
     #[test]

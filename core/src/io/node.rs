@@ -22,7 +22,7 @@ use super::wake::Mailbox;
 use super::{Backend, BackendChoice, Transport, clock, socket};
 use crate::config::{Config, Secret};
 use crate::coordinate::{self, Coordinate, Refusal, Rtt};
-use crate::engine::{Engine, Member};
+use crate::engine::{Engine, ForeignRequest, Member};
 use crate::error::CommandError;
 use crate::events::Event;
 use crate::id::{JobId, WorkerId};
@@ -401,6 +401,27 @@ impl Node {
     /// [`NodeError`]; nothing is sent.
     pub fn broadcast(&self, payload: Bytes) -> Result<(), NodeError> {
         self.command(move |engine, now| engine.broadcast(now, payload))
+    }
+
+    /// Sends a message of an election or between datacenters to a node of the Python system; see
+    /// [`Engine::send_foreign`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is sent.
+    pub fn send_foreign(
+        &self,
+        recipient: Address,
+        request: ForeignRequest,
+    ) -> Result<(), NodeError> {
+        self.command(move |engine, now| engine.send_foreign(now, recipient, request))
+    }
+
+    /// Answers probes from other datacenters from now on; see [`Engine::set_cross_answer`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; the earlier answer stays.
+    pub fn set_cross_answer(&self, body: Option<Bytes>) -> Result<(), NodeError> {
+        self.command(move |engine, _| engine.set_cross_answer(body))
     }
 
     /// Begins to lead a job on this manager; see [`Engine::job_started`].

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Member};
 use crate::membership::table::OWN_SLOT;
 use crate::metrics::{self, Census, Sources};
 use crate::node::Address;
-use crate::routing::{Router, RouterStats};
+use crate::routing::{Router, RouterStats, RoutingOverview};
 use crate::slots;
 use crate::stats::{Gauges, Stats};
 use crate::time::{Duration, Instant};
@@ -50,6 +50,8 @@ struct Mirror {
     gauges: Gauges,
     /// What the router decided, on a gate.
     routing: Option<RouterStats>,
+    /// The same by datacenter.
+    overview: RoutingOverview,
 }
 
 impl View {
@@ -63,6 +65,7 @@ impl View {
             stats: engine.stats().clone(),
             gauges: engine.gauges(),
             routing: engine.router().map(Router::stats),
+            overview: RoutingOverview::default(),
         };
         let view = View { mirror: RwLock::new(mirror), overdue: AtomicBool::new(false) };
         view.try_publish(engine, &Faults::default(), now);
@@ -86,6 +89,11 @@ impl View {
         mirror.stats.clone_from(engine.stats());
         mirror.gauges = engine.gauges();
         mirror.routing = engine.router().map(Router::stats);
+        if let Some(overview) = engine.routing_overview()
+            && overview.revision() != mirror.overview.revision()
+        {
+            mirror.overview.clone_from(overview);
+        }
         faults.add_to(&mut mirror.stats);
         self.overdue.store(false, Ordering::Relaxed);
         true
@@ -127,13 +135,14 @@ impl View {
         let (members, stats, gauges, routing) = {
             let mirror = self.read();
             let members = Census::of(mirror.members.iter().flatten());
-            (members, mirror.stats.clone(), mirror.gauges, mirror.routing.clone())
+            let routing = mirror.routing.clone().map(|stats| (stats, mirror.overview.clone()));
+            (members, mirror.stats.clone(), mirror.gauges, routing)
         };
         let backend = Some(backend.name());
         let sources = Sources { stats: &stats, gauges: &gauges, members: &members, backend };
         metrics::write_node(text, &sources);
-        if let Some(routing) = &routing {
-            metrics::write_routing(text, routing);
+        if let Some((stats, overview)) = &routing {
+            metrics::write_routing(text, stats, overview);
         }
         metrics::finish(text);
     }
@@ -217,6 +226,7 @@ mod tests {
             stats: Stats::default(),
             gauges: Gauges::default(),
             routing: None,
+            overview: RoutingOverview::default(),
         };
         mirror.set(2, Some(member(1)));
         assert_eq!(mirror.member(member(1).address), Some(&member(1)));

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::gossip::{GossipQueue, Taken};
+use super::gossip::{GossipQueue, Link, Links, Taken};
 use super::table::OWN_SLOT;
 use super::{Context, Membership};
 use crate::config::{BROADCAST_COUNT_MAX, BROADCAST_SIZE_MAX};
@@ -61,11 +61,22 @@ impl Seen {
     }
 }
 
+/// The links of the queue, one for every place.
+#[derive(Debug, Default)]
+struct PlaceLinks(Vec<Link>);
+
+impl Links for PlaceLinks {
+    fn link_mut(&mut self, place: u32) -> &mut Link {
+        &mut self.0[place as usize]
+    }
+}
+
 /// The broadcasts that are being passed on.
 #[derive(Debug)]
 pub(crate) struct Broadcasts {
     places: Vec<Option<Queued>>,
     queue: GossipQueue,
+    links: PlaceLinks,
     seen: Vec<Seen>,
     own_sequence: u32,
     has_first_claim: bool,
@@ -76,6 +87,7 @@ impl Broadcasts {
         Broadcasts {
             places: Vec::new(),
             queue: GossipQueue::new(),
+            links: PlaceLinks::default(),
             seen: Vec::new(),
             own_sequence: 0,
             has_first_claim: false,
@@ -108,12 +120,13 @@ impl Broadcasts {
             Some(place) => place,
             None if self.places.len() < BROADCAST_COUNT_MAX => {
                 self.places.push(None);
+                self.links.0.push(Link::NONE);
                 self.places.len() - 1
             }
             None => return false,
         };
         self.places[place] = Some(queued);
-        self.queue.push(place as u32);
+        self.queue.push(&mut self.links, place as u32);
         true
     }
 
@@ -134,7 +147,7 @@ impl Broadcasts {
         let mut sent: [Option<Taken>; PER_DATAGRAM_MAX] = [None; PER_DATAGRAM_MAX];
         let mut count = 0;
         while count < PER_DATAGRAM_MAX {
-            let Some(taken) = self.queue.take() else { break };
+            let Some(taken) = self.queue.take(&mut self.links) else { break };
             let queued = self.places[taken.slot as usize].as_ref().expect("queued places are full");
             let broadcast = Broadcast {
                 origin: queued.origin,
@@ -143,14 +156,14 @@ impl Broadcasts {
                 bytes: &queued.bytes,
             };
             if !push_broadcast(writer, &broadcast) {
-                self.queue.put_back_unsent(taken);
+                self.queue.put_back_unsent(&mut self.links, taken);
                 break;
             }
             sent[count] = Some(taken);
             count += 1;
         }
         for taken in sent.into_iter().flatten() {
-            if !self.queue.put_back_sent(taken, 2 * limit) {
+            if !self.queue.put_back_sent(&mut self.links, taken, 2 * limit) {
                 self.places[taken.slot as usize] = None;
             }
         }

@@ -205,7 +205,7 @@ impl Membership {
         self.table.get_mut(slot).confirmation_attempts = 0;
         self.table.set_state(slot, MemberState::Unconfirmed, context.now);
         self.announce(context, slot);
-        self.gossip.remove(slot);
+        self.gossip.remove(&mut self.table, slot);
         self.begin_confirmation(context, slot);
     }
 
@@ -285,7 +285,7 @@ impl Membership {
             self.probe_order.insert(slot, &self.table, context.random);
         }
         self.announce(context, slot);
-        self.gossip.push(slot);
+        self.gossip.push(&mut self.table, slot);
     }
 
     /// The member itself raised its incarnation: it lives.
@@ -303,18 +303,28 @@ impl Membership {
                 context.effects.clear_timer(Timer::Member(slot));
                 self.become_alive(context, slot);
             }
+            // It stands where it stood, so only mirrors care.
             MemberState::Alive => {
-                self.gossip.push(slot);
-                context.effects.change(slot);
+                self.gossip.push(&mut self.table, slot);
+                context.effects.refresh(slot);
             }
-            _ => context.effects.change(slot),
+            _ => context.effects.refresh(slot),
         }
     }
 
-    /// News of a member, from gossip or a table of `teller`.
-    pub(crate) fn apply(&mut self, context: &mut Context, update: &Update, teller: Address) {
+    /// News of a member, from gossip or a table of `teller`. `place` is where the member was found, if it
+    /// was, before other news of the same message.
+    pub(crate) fn apply(
+        &mut self,
+        context: &mut Context,
+        update: &Update,
+        teller: Address,
+        place: u32,
+    ) {
         context.effects.count(Counter::UpdatesReceived);
-        self.apply_record(context, update);
+        let is_there = self.table.is_at(place, update.address);
+        let slot = if is_there { Some(place) } else { self.table.find(update.address) };
+        self.apply_record(context, update, slot);
         if update.state_version > 0
             && let Some(slot) = self.table.find(update.address)
             && self.table.get(slot).generation == update.generation
@@ -323,7 +333,7 @@ impl Membership {
         }
     }
 
-    fn apply_record(&mut self, context: &mut Context, update: &Update) {
+    fn apply_record(&mut self, context: &mut Context, update: &Update, slot: Option<u32>) {
         if update.address == self.table.own().address {
             self.apply_to_self(context, update);
             return;
@@ -334,7 +344,7 @@ impl Membership {
             context.effects.count(Counter::UpdatesStale);
             return;
         }
-        let Some(slot) = self.table.find(update.address) else {
+        let Some(slot) = slot else {
             if rank(update.state) >= rank(MemberState::Dead) {
                 // The death of a stranger is no news, and its record would only take room.
                 context.effects.count(Counter::UpdatesStale);
@@ -376,7 +386,7 @@ impl Membership {
                 MemberState::Dead | MemberState::Left => self.forget(context, slot),
                 _ => {
                     self.table.set_incarnation(slot, update.incarnation);
-                    context.effects.change(slot);
+                    context.effects.refresh(slot);
                 }
             }
             return;
@@ -441,7 +451,7 @@ impl Membership {
         context.effects.count(Counter::Refutations);
         context.effects.emit(Event::Refuted { incarnation, at: context.now });
         context.effects.change(OWN_SLOT);
-        self.gossip.push(OWN_SLOT);
+        self.gossip.push(&mut self.table, OWN_SLOT);
     }
 
     /// An active member did not answer somebody.
@@ -459,7 +469,7 @@ impl Membership {
             }
             context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
             if is_confirmed {
-                self.gossip.push(slot);
+                self.gossip.push(&mut self.table, slot);
             }
             return;
         }
@@ -482,7 +492,7 @@ impl Membership {
         if !is_planted(PlantedFault::SilentChange) {
             context.effects.change(slot);
         }
-        self.gossip.push(slot);
+        self.gossip.push(&mut self.table, slot);
     }
 
     /// AD-35: what lengthens the time that a suspect gets.
@@ -536,7 +546,7 @@ impl Membership {
         let retention = Duration::from_millis(context.config.dead_retention_ms);
         context.effects.set_timer(Timer::Member(slot), context.now + retention);
         self.announce(context, slot);
-        self.gossip.push(slot);
+        self.gossip.push(&mut self.table, slot);
     }
 
     fn forget(&mut self, context: &mut Context, slot: u32) {
@@ -548,7 +558,7 @@ impl Membership {
         let removed = MemberEvent { state: MemberState::Removed, ..event };
         context.effects.emit(Event::Member(removed));
         context.effects.clear_timer(Timer::Member(slot));
-        self.gossip.remove(slot);
+        self.gossip.remove(&mut self.table, slot);
         self.release(context, slot);
         context.effects.change(slot);
     }

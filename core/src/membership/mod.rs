@@ -157,14 +157,12 @@ impl Membership {
             self.remind(context, source, header);
             // Two nodes that each know a later run of the other would never tell each other.
             for update in message.updates().filter(|update| update.address == own) {
-                self.apply(context, &update, header.sender);
+                self.apply(context, &update, header.sender, OWN_SLOT);
             }
             self.settle(context);
             return false;
         };
-        for update in message.updates() {
-            self.apply(context, &update, header.sender);
-        }
+        self.apply_all(context, message);
         // An update in the same message may have spoken of its sender.
         let slot = slot.filter(|&slot| self.table.is_at(slot, header.sender));
         if let Some(slot) = slot {
@@ -173,6 +171,16 @@ impl Membership {
         self.dispatch(context, source, slot, message, received_at);
         self.settle(context);
         true
+    }
+
+    /// Takes in all the news of a message.
+    fn apply_all(&mut self, context: &mut Context, message: &Message) {
+        let places: [u32; UPDATE_COUNT_MAX] = self.table.find_all(message.subjects());
+        // A message of another format may have brought more.
+        let places = places.into_iter().chain(std::iter::repeat(NONE));
+        for (update, place) in message.updates().zip(places) {
+            self.apply(context, &update, message.header.sender, place);
+        }
     }
 
     /// Tells a node that does not know of a later run of itself, so that it counts on from there. It
@@ -426,17 +434,17 @@ impl Membership {
         let mut sent = [None; UPDATE_COUNT_MAX];
         let mut count = 0;
         while count < UPDATE_COUNT_MAX {
-            let Some(taken) = self.gossip.take() else { break };
+            let Some(taken) = self.gossip.take(&mut self.table) else { break };
             let has_room = writer.room() >= claimed + UPDATE_SIZE_MAX;
             if !has_room || !writer.push_update(&self.update(taken.slot, taken.sent)) {
-                self.gossip.put_back_unsent(taken);
+                self.gossip.put_back_unsent(&mut self.table, taken);
                 break;
             }
             sent[count] = Some(taken);
             count += 1;
         }
         for taken in sent.into_iter().flatten() {
-            self.gossip.put_back_sent(taken, limit);
+            self.gossip.put_back_sent(&mut self.table, taken, limit);
         }
     }
 

@@ -201,7 +201,9 @@ impl Membership {
         if !context.config.mechanisms.recheck {
             return;
         }
-        let share = RECHECK_COUNT / (self.table.active_count() as f64 + 1.0);
+        // All that take part hear of it, but for the suspect and who accuses it.
+        let hearers = self.table.active_count().saturating_sub(1).max(1);
+        let share = RECHECK_COUNT / hearers as f64;
         if context.random.chance(share) {
             self.probe_member(context, slot, Purpose::Detection);
         }

@@ -120,7 +120,7 @@ impl Membership {
         let version = self.states.version(OWN_SLOT) + 1;
         self.states.hold(OWN_SLOT, version, bytes);
         context.effects.refresh(OWN_SLOT);
-        self.gossip.push(OWN_SLOT);
+        self.gossip.push(&mut self.table, OWN_SLOT);
         self.settle(context);
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Membership {
             let bytes = Bytes::from(std::mem::take(&mut fetch.bytes));
             self.end_fetch(context, place);
             self.states.hold(slot, version, bytes.clone());
-            self.gossip.push(slot);
+            self.gossip.push(&mut self.table, slot);
             context.effects.refresh(slot);
             let address = self.table.get(slot).address;
             context.effects.emit(Event::State { address, state: bytes, at: context.now });

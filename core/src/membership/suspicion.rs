@@ -270,6 +270,23 @@ mod tests {
         assert_eq!(suspicion.deadline(), short);
     }
 
+    /// There, an extension of a suspect's time is lost with the next confirmation, and the next
+    /// extension replaces the one before.
+    #[test]
+    fn defect_f1_given_time_adds_up_and_outlasts_confirmations() {
+        let terms = Terms::new(10, INTERVAL, 4.0, 6.0, 2);
+        let mut plain = Suspicion::new(Instant::ZERO, 7, terms);
+        let mut extended = plain;
+        for lost in [INTERVAL, INTERVAL * 3] {
+            extended.extend(lost);
+        }
+        assert_eq!(extended.deadline(), plain.deadline() + INTERVAL * 4);
+        for accuser in [8, 9] {
+            assert!(plain.confirm(accuser) && extended.confirm(accuser));
+            assert_eq!(extended.deadline(), plain.deadline() + INTERVAL * 4);
+        }
+    }
+
     #[test]
     fn two_nodes_cannot_confirm_each_other_so_the_time_is_short() {
         let terms = Terms::new(2, INTERVAL, 4.0, 6.0, 3);

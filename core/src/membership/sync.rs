@@ -179,7 +179,7 @@ impl Membership {
         self.table.set_incarnation(OWN_SLOT, self.table.own().incarnation.next());
         self.table.set_state(OWN_SLOT, MemberState::Left, context.now);
         self.announce(context, OWN_SLOT);
-        self.gossip.push(OWN_SLOT);
+        self.gossip.push(&mut self.table, OWN_SLOT);
         self.presence.goodbyes_left = Some(GOODBYE_ROUNDS);
         for timer in [Timer::ProbeRound, Timer::SyncRound, Timer::JoinRound] {
             context.effects.clear_timer(timer);

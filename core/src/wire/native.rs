@@ -287,6 +287,16 @@ impl<'a> Message<'a> {
             Some(update)
         })
     }
+
+    /// Whom the updates are about, in the same order.
+    pub fn subjects(&self) -> impl Iterator<Item = Address> + Clone + use<'a> {
+        let mut unread = self.updates;
+        std::iter::from_fn(move || {
+            let (wire, rest) = WireUpdate::ref_from_prefix(unread).ok()?;
+            unread = rest.get(usize::from(wire.datacenter_size)..)?;
+            Some(wire.address.address())
+        })
+    }
 }
 
 fn read_coordinate(wire: &WireCoordinate) -> Coordinate {

@@ -4,16 +4,11 @@
 
 #include <poll.h>
 
-static const char secret[] = "sixteen bytes ok";
-
 static shoal_node *start(uint32_t role, int has_external_leader, const shoal_address *seed) {
-  shoal_secret shared = {(const uint8_t *)secret, sizeof secret - 1};
-  shoal_config config;
+  shoal_secret secret = test_secret();
+  shoal_config config = test_config(&secret);
   shoal_node *node = NULL;
-  CHECK_STATUS(shoal_config_init(&config), SHOAL_OK);
   CHECK(config.manager_count_min == 1 && config.has_external_leader == 0);
-  config.secrets = &shared;
-  config.secret_count = 1;
   config.role = role;
   config.has_external_leader = (uint32_t)has_external_leader;
   strcpy(config.datacenter, "east");

@@ -24,6 +24,9 @@ from shoal import _native
 from shoal._errors import ClosedError, ConfigError, LifecycleError
 from shoal._native import (
     Broadcast,
+    HyperscaleHealth,
+    HyperscaleMessage,
+    HyperscaleWorker,
     JobGlobalTimeout,
     JobMemberDead,
     JobStatusCorrection,
@@ -71,6 +74,9 @@ Event: TypeAlias = (
     | LeaderLost
     | SteppedDown
     | ReachabilityChanged
+    | HyperscaleMessage
+    | HyperscaleHealth
+    | HyperscaleWorker
     | JobEvent
 )
 """Everything that a node tells."""

@@ -47,8 +47,11 @@ __all__ = [
     "GossipQueue",
     "HyperscaleCandidate",
     "HyperscaleEngine",
+    "HyperscaleHealth",
+    "HyperscaleMessage",
     "HyperscaleRanking",
     "HyperscaleTracker",
+    "HyperscaleWorker",
     "JobGlobalTimeout",
     "JobId",
     "JobMemberDead",
@@ -98,12 +101,14 @@ __all__ = [
     "config_defaults",
     "enum_names",
     "hyperscale_estimate_seconds",
+    "run_program",
 ]
 
 __version__: Final[str]
 
 def after_fork_in_child() -> None: ...
 def check_config(config: object) -> None: ...
+def run_program(command_line: list[str]) -> int: ...
 def classify_datacenter(
     *,
     manager_count: int,
@@ -468,6 +473,127 @@ class DatacenterView(_Value):
     def queue_depth(self) -> int: ...
     @property
     def rtt(self) -> Rtt | None: ...
+
+@final
+class HyperscaleMessage(_Value):
+    __match_args__ = ("sender", "name", "message", "at_ns")
+    def __new__(cls, sender: Address, name: str, message: bytes, at_ns: int) -> Self: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def message(self) -> bytes: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class HyperscaleHealth(_Value):
+    __match_args__ = (
+        "sender",
+        "node_id",
+        "node_type",
+        "overload",
+        "accepting_work",
+        "capacity",
+        "throughput",
+        "expected_throughput",
+        "timestamp",
+        "at_ns",
+    )
+    def __new__(
+        cls,
+        sender: Address,
+        node_id: str,
+        node_type: str,
+        overload: str,
+        accepting_work: bool,
+        capacity: int,
+        throughput: float,
+        expected_throughput: float,
+        timestamp: float,
+        at_ns: int,
+    ) -> Self: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def node_type(self) -> str: ...
+    @property
+    def overload(self) -> str: ...
+    @property
+    def accepting_work(self) -> bool: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def throughput(self) -> float: ...
+    @property
+    def expected_throughput(self) -> float: ...
+    @property
+    def timestamp(self) -> float: ...
+    @property
+    def at_ns(self) -> int: ...
+
+@final
+class HyperscaleWorker(_Value):
+    __match_args__ = (
+        "sender",
+        "worker_id",
+        "owner_id",
+        "host",
+        "tcp_port",
+        "udp_port",
+        "state",
+        "incarnation",
+        "total_cores",
+        "available_cores",
+        "timestamp",
+        "datacenter",
+        "at_ns",
+    )
+    def __new__(
+        cls,
+        sender: Address,
+        worker_id: str,
+        owner_id: str,
+        host: str,
+        tcp_port: int,
+        udp_port: int,
+        state: str,
+        incarnation: int,
+        total_cores: int,
+        available_cores: int,
+        timestamp: float,
+        datacenter: str,
+        at_ns: int,
+    ) -> Self: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def owner_id(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def tcp_port(self) -> int: ...
+    @property
+    def udp_port(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def incarnation(self) -> int: ...
+    @property
+    def total_cores(self) -> int: ...
+    @property
+    def available_cores(self) -> int: ...
+    @property
+    def timestamp(self) -> float: ...
+    @property
+    def datacenter(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
 
 @final
 class OtherEvent(_Value):
@@ -1001,6 +1127,7 @@ class Node:
     def gate_job_started(
         self, job: JobName, timeout_seconds: float, datacenters: Datacenters
     ) -> bool: ...
+    def send_hyperscale(self, recipients: Iterable[Address], message: bytes) -> None: ...
     def event_fd(self) -> int: ...
     def poll_events(self, limit: int) -> list[Event]: ...
     def wait_event(self, timeout: float | None) -> Event | None: ...
@@ -1420,6 +1547,7 @@ class HyperscaleTracker:
     def get_peer_count(self) -> int: ...
     def get_all_peer_ids(self) -> list[str]: ...
     def forget_silent_peers(self, max_age_seconds: float) -> int: ...
+    def mirror(self, node: Node) -> int: ...
     @property
     def _peers(self) -> dict[str, NetworkCoordinate]: ...
     @property

@@ -22,6 +22,7 @@ from shoal._native import (
     DatacenterView,
     ExtensionDenial,
     ExtensionGrant,
+    HyperscaleTracker,
     JobSnapshot,
     Leadership,
     Member,
@@ -290,6 +291,11 @@ class Node:
         """The state of the member at this address; `None` when none has come here."""
         return self._native.state(address)
 
+    def mirror_into(self, tracker: HyperscaleTracker) -> int:
+        """Puts where this node and its living peers are into a tracker of `shoal.hyperscale`, in
+        place of its own coordinate, and returns how many peers that were."""
+        return tracker.mirror(self._native)
+
     # What happens
 
     def events(self, *, capacity: int = 1_024) -> EventStream:
@@ -327,6 +333,14 @@ class Node:
         Raises `CommandError` while 256 broadcasts are under way.
         """
         self._native.broadcast(payload)
+
+    def send_hyperscale(self, recipients: Iterable[Address], message: bytes) -> None:
+        """Sends what hyperscale's servers say to each other (`HyperscaleMessage` there) to each of
+        these nodes: about an election, or between datacenters, such as `b"leader-vote:7>ip:port"`.
+
+        Only with `wire_format="hyperscale"`. Waits well under a millisecond for each.
+        """
+        self._native.send_hyperscale(list(recipients), message)
 
     # Leaders and routing
 

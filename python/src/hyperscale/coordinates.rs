@@ -20,20 +20,22 @@ use shoal_core::coordinate::{Coordinate as Place, DIMENSIONS};
 use shoal_core::random::Random;
 use shoal_core::wire::hyperscale::PeerCoordinate;
 
-use super::monotonic_seconds;
+use super::{monotonic_seconds, recent_seconds};
 use crate::errors::Failure;
 
 /// The largest component, height or adjustment that is believed, in seconds.
 const SECONDS_MAX: f64 = 100.0;
 /// The largest error that is believed, in seconds.
 const ERROR_SECONDS_MAX: f64 = 100.0;
+/// The smallest error of a coordinate that the engine places, in seconds.
+const ERROR_SECONDS_MIN: f64 = 1e-6;
 /// How far apart two coinciding nodes are taken to be, in seconds: far below what can be measured.
 const NUDGE_SECONDS: f64 = 1e-12;
 /// How many peers a tracker remembers; the one heard longest ago makes room.
 const PEER_CAPACITY: usize = 16_384;
 
 /// A node's place in the latency space, in seconds.
-#[pyclass(module = "shoal.hyperscale.models.coordinates")]
+#[pyclass(freelist = 64, module = "shoal.hyperscale.models.coordinates")]
 pub(crate) struct NetworkCoordinate {
     place: Place,
     dimensions: usize,
@@ -309,7 +311,7 @@ impl HyperscaleEngine {
             }
         }
         self.engine.update(&peer, round_trip_seconds);
-        self.updated_at = monotonic_seconds();
+        self.updated_at = recent_seconds();
         true
     }
 
@@ -579,6 +581,46 @@ impl HyperscaleTracker {
     /// The names of all peers.
     fn get_all_peer_ids<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyString>>> {
         Ok(self.peers(py)?.iter().map(|peer| peer.name.bind(py).clone()).collect())
+    }
+
+    /// Takes over where a node and its living peers are, and says how many peers that were.
+    ///
+    /// The errors of the engine are relative, those of hyperscale are in seconds: they are chosen so
+    /// that the bound for a pair is that of the engine. A peer counts as many samples as it takes to
+    /// be trusted as much as the engine does.
+    fn mirror(&self, py: Python<'_>, node: &crate::node::Node) -> PyResult<usize> {
+        let seen = node.places()?;
+        let now = monotonic_seconds();
+        let peers = || seen.members.iter().filter_map(|member| Some((member, member.rtt?)));
+        let (count, sum) =
+            peers().fold((0.0, 0.0), |(count, sum), (_, rtt)| (count + 1.0, sum + rtt.ms));
+        let (own, dimensions) = {
+            let mut engine = self.engine.bind(py).borrow_mut();
+            let HyperscaleConfig { max_error, k_sigma, .. } = *engine.engine.config();
+            let error = if count > 0.0 { seen.own.error * sum / count / 2e3 } else { 1.0 };
+            let own = Place { error: error.clamp(ERROR_SECONDS_MIN, max_error), ..seen.own };
+            engine.engine.set(own, seen.sample_count);
+            engine.updated_at = now;
+            ((own.error, k_sigma.max(1.0)), engine.dimensions)
+        };
+        let mut told = 0;
+        for (member, rtt) in peers() {
+            let Some(place) = member.coordinate else { continue };
+            let sigma = (rtt.upper_ms - rtt.ms).max(0.0) / own.1 / 1e3;
+            let place = Place { error: (sigma - own.0).max(ERROR_SECONDS_MIN), ..place };
+            let config = self.engine.bind(py).borrow().engine.config().min_samples_for_routing;
+            let coordinate = NetworkCoordinate {
+                place,
+                dimensions,
+                list: None,
+                updated_at: now,
+                sample_count: (rtt.quality * f64::from(config)).ceil() as i64,
+            };
+            let name = PyString::new(py, &member.address.to_string());
+            self.remember(&name, &Bound::new(py, coordinate)?, now)?;
+            told += 1;
+        }
+        Ok(told)
     }
 
     /// Forgets peers not heard of for so many seconds; says how many.

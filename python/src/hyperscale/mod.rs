@@ -12,3 +12,16 @@ pub(crate) mod gossip;
 fn monotonic_seconds() -> f64 {
     crate::clock::time(None).as_nanos() as f64 * 1e-9
 }
+
+/// The same to a few milliseconds, which costs a fraction: the time that the system wrote down last.
+/// For marks of which seconds matter.
+#[cfg(target_os = "linux")]
+fn recent_seconds() -> f64 {
+    let recent = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    recent.tv_sec as f64 + recent.tv_nsec as f64 * 1e-9
+}
+
+#[cfg(not(target_os = "linux"))]
+fn recent_seconds() -> f64 {
+    monotonic_seconds()
+}

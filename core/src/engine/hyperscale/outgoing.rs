@@ -6,15 +6,15 @@ use crate::config::DATAGRAM_SIZE_MAX;
 use crate::effects::Outgoing;
 use crate::engine::{Engine, Transmit};
 use crate::membership::table::OWN_SLOT;
-use crate::node::{Incarnation, MemberState};
+use crate::node::{Address, Incarnation, MemberState};
 use crate::stats::Counter;
 use crate::time::Instant;
 use crate::wire::hyperscale::coordinate::NATIVE_VERSION;
 use crate::wire::hyperscale::draft::{Argument, write_coordinate};
 use crate::wire::hyperscale::entry::Overload;
 use crate::wire::hyperscale::{
-    Draft, ENTRY_COUNT_SENT_MAX, FrameKind, HANDLER, HealthEntry, MemberEntry, Name, NativeAbility,
-    PeerCoordinate, UpdateKind,
+    Draft, ENTRY_COUNT_SENT_MAX, Envelopes, FrameKind, HANDLER, HealthEntry, MemberEntry, Name,
+    NativeAbility, PeerCoordinate, UpdateKind,
 };
 use crate::wire::native::{Kind, Message, MessageWriter};
 
@@ -69,16 +69,34 @@ impl Engine {
         let own = exchange.own_text.as_bytes();
         let mut draft = Draft::new(&mut buffer[..DATAGRAM_SIZE_MAX], kind, own, HANDLER, clock);
         match reply {
+            Some(Reply::Empty) => {}
+            Some(Reply::CrossAck) => {
+                draft.message_with_body(Name::CrossAck, exchange.outbox.cross_answer());
+            }
             Some(reply) => self.write_reply(&mut draft, reply, outgoing),
             None => self.write_request(&mut draft, outgoing),
         }
-        if reply.is_none_or(|reply| reply == Reply::Ack) {
+        if outgoing.kind == Kind::SyncRequest && outgoing.parameter != JOIN {
+            // The present Python node stumbles over the coordinate and answers `nack` without acting: that
+            // tells it from one that works, and spares it its defence against a probe.
+            draft.push_coordinate_text(exchange.coordinate.text());
+        } else if reply.is_none_or(|reply| reply == Reply::Ack) {
             self.write_sections(&mut draft, exchange, outgoing, now);
         }
+        Some(self.finish(draft, envelopes, outgoing.destination))
+    }
+
+    /// Seals a draft on its way to `target`.
+    pub(super) fn finish(
+        &mut self,
+        draft: Draft,
+        envelopes: &mut Envelopes,
+        target: Address,
+    ) -> Transmit {
         let size = draft.seal(envelopes).len();
         self.effects.count(Counter::DatagramsSent);
         self.effects.stats.add(Counter::BytesSent, size as u64);
-        Some(Transmit { target: outgoing.destination, size })
+        Transmit { target, size }
     }
 
     /// Whether a question has a form in this format and is worth it: comparing tables has none, so
@@ -115,6 +133,7 @@ impl Engine {
             }
             Reply::Pinged => (Name::PingReqAck, because("timeout")),
             Reply::CrossNack => (Name::CrossNack, None),
+            Reply::CrossAck | Reply::Empty => unreachable!("they have no target"),
         };
         let target = if reply == Reply::Pinged { outgoing.subject } else { own.address };
         draft.message(name, argument.as_slice(), Some(target));
@@ -133,7 +152,10 @@ impl Engine {
             Kind::Gossip if own.state == MemberState::Left => {
                 draft.message(Name::Leave, &[], Some(own.address))
             }
-            Kind::Gossip => {
+            // Whoever is told that this node lives answers at once. So does a working node that is probed;
+            // the present one defends itself against the probe before everybody that it knows, one after
+            // the other, and answers nobody meanwhile.
+            Kind::Gossip | Kind::Probe => {
                 draft.message(Name::Alive, &[number(own.incarnation)], Some(own.address))
             }
             Kind::SyncRequest if outgoing.parameter == JOIN => {
@@ -144,7 +166,7 @@ impl Engine {
     }
 
     /// Everything that rides on a message: the host's state on replies, news, health, place.
-    fn write_sections(
+    pub(super) fn write_sections(
         &mut self,
         draft: &mut Draft,
         exchange: &Exchange,
@@ -184,7 +206,7 @@ impl Engine {
             // it.
             draft.push_health(&health);
         }
-        draft.push_coordinate_text(&exchange.coordinate.text[..exchange.coordinate.size]);
+        draft.push_coordinate_text(exchange.coordinate.text());
     }
 
     /// How this node is, in the words of the Python node.
@@ -207,7 +229,7 @@ impl Engine {
         }
     }
 
-    fn refresh_coordinate(&self, exchange: &mut Exchange) {
+    pub(super) fn refresh_coordinate(&self, exchange: &mut Exchange) {
         let generation = self.membership.table.own().generation;
         let native = Some(NativeAbility { version: NATIVE_VERSION, generation });
         let sample_count = self.tracker.metrics().updates;

@@ -84,7 +84,7 @@ impl Peer {
         self.native_until = now + NATIVE_TRUST;
     }
 
-    /// The peer said where it is, and did not say that it speaks the native format.
+    /// The peer said where it is, and did not say that it speaks the native format, or it is no more.
     pub fn speaks_hyperscale_only(&mut self) {
         self.generation = None;
         self.native_until = Instant::ZERO;
@@ -180,6 +180,13 @@ impl Peers {
     pub fn find(&self, address: Address) -> Option<&Peer> {
         let start = self.set_of(address);
         let mut set = self.places[start..start + WAYS].iter().flatten();
+        set.find(|peer| peer.address == address)
+    }
+
+    /// The same, to change it.
+    pub fn find_mut(&mut self, address: Address) -> Option<&mut Peer> {
+        let start = self.set_of(address);
+        let mut set = self.places[start..start + WAYS].iter_mut().flatten();
         set.find(|peer| peer.address == address)
     }
 

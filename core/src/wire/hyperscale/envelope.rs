@@ -4,9 +4,9 @@
 //! The key of a datagram is `HKDF-SHA256(secret, salt)`, so whoever knows the secret opens every
 //! datagram by itself, and nothing has to be remembered about senders. The Python node draws salt
 //! and nonce for every datagram. Here a sender draws its salt once and counts in the nonce: the
-//! pair is as unique, the receiver cannot tell, and sealing is spared a key derivation. As in the
-//! native format the salt comes from the node's generation and seed, so two nodes of one cluster
-//! need different seeds.
+//! pair is as unique, the receiver cannot tell, and sealing is spared a key derivation. So is
+//! opening: the key of a salt that comes again is kept, see `Keys`. As in the native format the
+//! salt comes from the node's generation and seed, so two nodes of one cluster need different seeds.
 //!
 //! There is no replay protection in this format: what is repeated within seconds is recognised
 //! above, by its payload.
@@ -21,6 +21,8 @@ use crate::stats::Counter;
 const SALT_SIZE: usize = 16;
 const NONCE_SIZE: usize = 12;
 const TAG_SIZE: usize = 16;
+/// How many senders' keys are kept.
+const KEY_COUNT: usize = 64;
 const KEY_PURPOSE: &[u8] = b"hyperscale-distributed-rewrite-encryption-v1";
 
 /// Where the sealed part begins in a datagram.
@@ -39,12 +41,59 @@ fn key(secret: &Secret, salt: &SaltBytes) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::from(expanded))
 }
 
+/// One salt, and its key once it has come twice.
+#[derive(Debug, Default)]
+struct Place {
+    salt: SaltBytes,
+    /// The last salt that was looked for here. Salts that are drawn anew every time come once and
+    /// displace no key.
+    candidate: SaltBytes,
+    /// The number of the secret and the key. A sender that changes its secret keeps its salt.
+    kept: Option<(usize, LessSafeKey)>,
+}
+
+/// The keys of senders that keep their salt. What is displaced is derived again.
+#[derive(Debug)]
+struct Keys {
+    places: Box<[Place]>,
+}
+
+impl Keys {
+    fn new() -> Keys {
+        Keys { places: (0..KEY_COUNT).map(|_| Place::default()).collect() }
+    }
+
+    fn index(&self, salt: &SaltBytes) -> usize {
+        let (words, _) = salt.as_chunks::<8>();
+        let mixed = words.iter().fold(0, |mixed, word| mixed ^ u64::from_le_bytes(*word));
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % KEY_COUNT
+    }
+
+    fn find(&self, salt: &SaltBytes, secret: usize) -> Option<&LessSafeKey> {
+        let place = &self.places[self.index(salt)];
+        let (number, key) = place.kept.as_ref().filter(|_| place.salt == *salt)?;
+        (*number == secret).then_some(key)
+    }
+
+    /// Takes note of a salt with which a datagram was opened.
+    fn opened(&mut self, salt: &SaltBytes, secret: usize, key: LessSafeKey) {
+        let place = &mut self.places[self.index(salt)];
+        if place.candidate == *salt {
+            place.salt = *salt;
+            place.kept = Some((secret, key));
+        } else {
+            place.candidate = *salt;
+        }
+    }
+}
+
 /// Seals this node's datagrams and opens those of its peers.
 #[derive(Debug)]
 pub struct Envelopes {
     secrets: Vec<Secret>,
     salt: SaltBytes,
     own_key: LessSafeKey,
+    keys: Keys,
     counter: u64,
     /// A datagram as it came, for the second secret; used only while there are several.
     copy: Vec<u8>,
@@ -58,7 +107,8 @@ impl Envelopes {
         salt[..8].copy_from_slice(&(generation ^ random.next_u64()).to_le_bytes());
         salt[8..].copy_from_slice(&random.next_u64().to_le_bytes());
         let own_key = key(&secrets[0], &salt);
-        Envelopes { secrets: secrets.to_vec(), salt, own_key, counter: 0, copy: Vec::new() }
+        let keys = Keys::new();
+        Envelopes { secrets: secrets.to_vec(), salt, own_key, keys, counter: 0, copy: Vec::new() }
     }
 
     /// Seals with the first of these secrets from now on and opens with any of them.
@@ -66,6 +116,7 @@ impl Envelopes {
         self.secrets = secrets.to_vec();
         // The counter goes on, so a secret that comes back meets no nonce again.
         self.own_key = key(&secrets[0], &self.salt);
+        self.keys = Keys::new();
     }
 
     /// Seals the `size` bytes that stand at [`SEALED_OFFSET`] of `buffer` and returns the size of
@@ -109,10 +160,16 @@ impl Envelopes {
         let mut opened = None;
         for (number, secret) in self.secrets.iter().enumerate() {
             let nonce = Nonce::try_assume_unique_for_key(nonce).expect("split at its size");
-            let result = key(secret, salt).open_in_place(nonce, Aad::empty(), sealed);
+            let kept = self.keys.find(salt, number);
+            let derived = kept.is_none().then(|| key(secret, salt));
+            let key = kept.or(derived.as_ref()).expect("it is derived where it is not kept");
+            let result = key.open_in_place(nonce, Aad::empty(), sealed);
             match result {
                 Ok(content) => {
                     opened = Some(content.len());
+                    if let Some(key) = derived {
+                        self.keys.opened(salt, number, key);
+                    }
                     break;
                 }
                 // A failed attempt leaves the bytes worthless.
@@ -181,6 +238,41 @@ mod tests {
             assert!(others.into_iter().all(|other| other[..28] != datagram[..28]));
             assert_eq!(bob.open(&mut datagram.clone()).unwrap(), b"one");
         }
+    }
+
+    #[test]
+    fn the_key_of_a_sender_that_keeps_its_salt_is_kept() {
+        let (old, new) = (secret(SECRET), secret("something else, later"));
+        let mut alice = envelopes(std::slice::from_ref(&old), 1);
+        let mut bob = envelopes(&[old.clone(), new.clone()], 2);
+        let salt = alice.salt;
+        for number in 0..4 {
+            assert_eq!(bob.keys.find(&salt, 0).is_some(), number > 1);
+            let mut forged = seal(&mut alice, b"one");
+            forged[30] ^= 1;
+            assert_eq!(bob.open(&mut forged), Err(Counter::DroppedForged));
+            assert_eq!(bob.open(&mut seal(&mut alice, b"one")).unwrap(), b"one");
+        }
+        alice.set_secrets(&[new.clone(), old.clone()]);
+        for number in 0..3 {
+            assert_eq!(bob.keys.find(&salt, 1).is_some(), number > 0);
+            assert_eq!(bob.open(&mut seal(&mut alice, b"two")).unwrap(), b"two");
+        }
+        bob.set_secrets(&[new]);
+        assert_eq!(bob.open(&mut seal(&mut alice, b"two")).unwrap(), b"two");
+        alice.set_secrets(&[old]);
+        assert_eq!(bob.open(&mut seal(&mut alice, b"one")), Err(Counter::DroppedForged));
+        // Salts that come once displace nothing.
+        let mut carol = envelopes(&[secret(SECRET)], 3);
+        let mut dora = envelopes(&[secret(SECRET)], 4);
+        let kept = dora.salt;
+        for _ in 0..2 {
+            carol.open(&mut seal(&mut dora, b"one")).unwrap();
+        }
+        for seed in 10..400 {
+            carol.open(&mut seal(&mut envelopes(&[secret(SECRET)], seed), b"one")).unwrap();
+        }
+        assert!(carol.keys.find(&kept, 0).is_some());
     }
 
     #[test]

@@ -9,11 +9,13 @@ back.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import inspect
 import sys
 import threading
 import tomllib
@@ -23,18 +25,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from shoal._config import Config
 from shoal._errors import ShoalError
 
-from ._replaced import KNOWN_VERSIONS, REPLACED
+from ._plane import DatagramPlane
+from ._replaced import KNOWN_VERSIONS, REPLACED, TAKEN_OVER
 
 __all__ = ["InstallError", "install", "installed", "uninstall"]
 
 _ORIGINALS = "hyperscale.distributed."
 _DROP_INS = "shoal.hyperscale."
 
+Methods = dict[str, Callable[[Any], Any]]
+
 
 class InstallError(ShoalError, ImportError):
-    """The drop-ins do not fit this hyperscale. Nothing was replaced."""
+    """The drop-ins do not fit this hyperscale, or are in use. Nothing was changed."""
 
 
 class _Installation:
@@ -64,11 +70,27 @@ class _Installation:
         self.replaced.clear()
         self._pairs.clear()
 
+    def take_over(self, owner: type, methods: Methods) -> None:
+        """Puts methods into a class, made of those that it has or inherits."""
+        for name, make in methods.items():
+            full_name = f"{owner.__module__}.{owner.__name__}.{name}"
+            original = getattr(owner, name, None)
+            if not callable(original):
+                raise InstallError(f"{full_name} is not there; this version is not supported")
+            method = functools.wraps(original)(make(original))
+            _check_same_call(original, method, full_name)
+            former = vars(owner).get(name)
+            setattr(owner, name, method)
+            self._undo.append(functools.partial(_give_back, owner, name, former))
+            self.replaced[full_name] = method
+
     def replace_in(self, module: types.ModuleType) -> None:
         """Replaces the classes that a module defines."""
         path = module.__name__.removeprefix(_ORIGINALS)
         drop_ins = importlib.import_module(_DROP_INS + path)
-        for name in REPLACED[path]:
+        if path in TAKEN_OVER:
+            self.take_over(getattr(module, TAKEN_OVER[path]), drop_ins.METHODS)
+        for name in REPLACED.get(path, ()):
             original, drop_in = getattr(module, name, None), getattr(drop_ins, name)
             if original is drop_in:
                 continue
@@ -156,6 +178,22 @@ def _check_fit(original: Any, drop_in: Any, name: str) -> None:
         raise InstallError(f"{name} has {', '.join(missing)}, which its drop-in has not")
 
 
+def _check_same_call(original: Any, method: Any, name: str) -> None:
+    """Refuses a method that is called otherwise than the one in whose place it is put."""
+    wanted = list(inspect.signature(original).parameters)
+    offered = list(inspect.signature(method, follow_wrapped=False).parameters)
+    if wanted != offered:
+        raise InstallError(f"{name} takes {', '.join(wanted)}, not {', '.join(offered)}")
+
+
+def _give_back(owner: type, name: str, former: Any) -> None:
+    """Puts a method back, or takes away what hid an inherited one."""
+    if former is None:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, former)
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Replaces classes in modules at the moment they have run."""
 
@@ -169,7 +207,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         target: types.ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
         """The usual specification, with a loader that replaces afterwards."""
-        if fullname.removeprefix(_ORIGINALS) not in REPLACED:
+        if fullname.removeprefix(_ORIGINALS) not in {**REPLACED, **TAKEN_OVER}:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -192,12 +230,15 @@ _active: list[_Installation] = []
 """What is installed: one or none."""
 
 
-def install() -> list[str]:
-    """Replaces hyperscale's classes by the drop-ins; gives their names, as `installed()` does.
+def install(config: Config | None = None) -> list[str]:
+    """Replaces hyperscale's classes by the drop-ins and puts the engine under its servers; gives
+    the names of all that is replaced, as `installed()` does.
 
     Call it before hyperscale's servers are imported where that is possible: classes that were
     derived from a replaced one earlier stay derived from the original. A second call changes
     nothing. Warns when the version of hyperscale is not one that the drop-ins were compared with.
+
+    config: how the nodes under the servers behave; `wire_format` is hyperscale's in any case.
 
     Raises `InstallError` when hyperscale cannot be imported or the drop-ins do not fit; then
     nothing is replaced.
@@ -211,7 +252,7 @@ def install() -> list[str]:
         sys.meta_path.insert(0, finder)
         installation.undo_with(lambda: sys.meta_path.remove(finder))
         try:
-            for path in REPLACED:
+            for path in (*REPLACED, *TAKEN_OVER):
                 installation.replace_in_imported(path)
             installation.sweep()
         except BaseException as error:
@@ -221,19 +262,25 @@ def install() -> list[str]:
             ):
                 raise InstallError(f"hyperscale cannot be imported: {error}") from error
             raise
+        DatagramPlane.config = config or Config()
         _active.append(installation)
         return installed()
 
 
 def uninstall() -> None:
-    """Puts hyperscale's own classes back. Objects made meanwhile stay what they are."""
+    """Puts hyperscale's own classes back. Objects made meanwhile stay what they are.
+
+    Raises `InstallError` while servers run on the engine: stop them first.
+    """
     with _lock:
+        if _active and DatagramPlane.active:
+            raise InstallError(f"{DatagramPlane.active} servers run on the engine; stop them first")
         while _active:
             _active.pop().take_back()
 
 
 def installed() -> list[str]:
-    """The full names of all classes and functions that are replaced now."""
+    """The full names of all classes, functions and methods that are replaced now."""
     with _lock:
         return sorted(_active[0].replaced) if _active else []
 

@@ -1,12 +1,12 @@
 """What `install()` replaces: modules below `hyperscale.distributed`, and the names in them.
 
 The drop-in of a name is the attribute of the same name in the module of the same path below
-`shoal.hyperscale`.
+`shoal.hyperscale`. A class that is taken over stays, and gets some of its methods from there.
 """
 
 from __future__ import annotations
 
-__all__ = ["KNOWN_VERSIONS", "REPLACED"]
+__all__ = ["KNOWN_VERSIONS", "REPLACED", "TAKEN_OVER"]
 
 KNOWN_VERSIONS = frozenset({"0.7.2"})
 """The versions of hyperscale that the drop-ins were compared with."""
@@ -91,3 +91,6 @@ REPLACED: dict[str, tuple[str, ...]] = {
     "workflow.state_machine": ("StateTransition", "WorkflowState", "WorkflowStateMachine"),
     "server.events.lamport_clock": ("LamportClock",),
 }
+
+TAKEN_OVER = {"swim.health_aware_server": "HealthAwareServer"}
+"""Classes that get some methods of `METHODS` in the module of the same path."""

@@ -439,14 +439,7 @@ class HierarchicalFailureDetector:
     # Deaths.
 
     def _handle_global_expiration(self, node: Node, state: SuspicionState) -> None:
-        self._globally_dead.add(node)
-        self._death_incarnations[node] = state.incarnation
-        self._global_deaths += 1
-        self.remove_extension_tracker(node)
-        self._recent_events.append(
-            FailureEvent(node, FailureSource.GLOBAL, None, state.incarnation)
-        )
-        call_back("jobs of a dead node", self._clear_job_suspicions_for_node, node)
+        self.declare_dead(node, state.incarnation)
         call_back(
             "on_global_death",
             self._on_global_death,
@@ -454,6 +447,15 @@ class HierarchicalFailureDetector:
             state.incarnation,
             on_error=self._on_error,
         )
+
+    def declare_dead(self, node: Node, incarnation: int) -> None:
+        """Takes note of a death without telling of it: whoever decided it does that."""
+        self._globally_dead.add(node)
+        self._death_incarnations[node] = incarnation
+        self._global_deaths += 1
+        self.remove_extension_tracker(node)
+        self._recent_events.append(FailureEvent(node, FailureSource.GLOBAL, None, incarnation))
+        call_back("jobs of a dead node", self._clear_job_suspicions_for_node, node)
 
     def _handle_job_expiration(self, job_id: JobId, node: Node, incarnation: int) -> None:
         self._job_deaths += 1

@@ -7,46 +7,53 @@
 //! So that the Python node's ground is in sight, an asyncio protocol that returns the very same
 //! bytes is a third, where there is a Python.
 //!
-//! Two patterns: *bursts*, 32 probes at a time from each of 16 sockets, where a node may answer
-//! several datagrams to one peer with one call; and *singles*, one probe at a time from each of 256
-//! sockets, where it may not. The generator is the slower side for singles, so the figure to
-//! compare there is the processor time per exchange. Printed are medians, and the ratio of
-//! processor time to the echo's.
+//! Three patterns: *bursts*, 32 probes at a time from each of 16 sockets, where a node may answer
+//! several datagrams to one peer with one call; *singles*, one probe at a time from each of 256
+//! sockets, where it may not; and *hyperscale*, bursts in the Python node's format with all of its
+//! sections, sealed beforehand as the Python node does it. The generator is the slower side for
+//! singles, so the figure to compare there is the processor time per exchange. Printed are medians,
+//! and the ratio of processor time to the echo's.
 //!
-//! `cargo bench -p shoal-benches --bench exchange -- [ROUNDS] [SECONDS] [--json]`
+//! `cargo bench -p shoal-benches --bench exchange -- [ROUNDS] [SECONDS] [PATTERN] [--json]`
 #![allow(missing_docs)]
 
-use std::io::{BufRead, BufReader, IoSliceMut};
+mod hyperscale;
+mod load;
+mod native;
+
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use bytes::Bytes;
 use shoal_benches::figures::Results;
 use shoal_benches::system::{Guarded, process_cpu_nanos, thread_cpu_nanos};
-use shoal_core::config::DATAGRAM_SIZE_MAX;
-use shoal_core::io::{BackendChoice, Node, NodeOptions};
-use shoal_core::random::Random;
-use shoal_core::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
-use shoal_core::wire::native::{Header, Kind, Message, MessageWriter};
-use shoal_core::{Address, Config, Coordinate, Counter, Generation, Incarnation, Role, Secret};
+use shoal_core::io::{BackendChoice, Node, NodeError, NodeOptions, StartError};
+use shoal_core::{Address, Config, Counter, Secret, WireFormat};
 
-/// How probes arrive: from how many sockets, and how many at a time from each.
+use load::Load;
+
+/// How probes arrive: from how many sockets, how many at a time from each, and in which format.
 #[derive(Clone, Copy)]
 struct Pattern {
     name: &'static str,
     sockets: usize,
     window: usize,
+    format: WireFormat,
 }
 
-const PATTERNS: [Pattern; 2] = [
-    Pattern { name: "bursts", sockets: 16, window: 32 },
-    Pattern { name: "singles", sockets: 256, window: 1 },
+const PATTERNS: [Pattern; 3] = [
+    Pattern { name: "bursts", sockets: 16, window: 32, format: WireFormat::Native },
+    Pattern { name: "singles", sockets: 256, window: 1, format: WireFormat::Native },
+    Pattern { name: "hyperscale", sockets: 16, window: 32, format: WireFormat::Hyperscale },
 ];
 const SERVER_CPU: usize = 0;
 const CLIENT_CPU: usize = 1;
+/// Which probes may be repeated, because the node has forgotten them: of a hundred, so many.
+const REPEATED_PERCENT_MAX: u64 = 20;
 
 fn secret() -> Secret {
     Secret::new([5; 32]).expect("32 bytes are a secret")
@@ -127,12 +134,21 @@ impl Server {
         Ok(Server::Asyncio { process, address: (Ipv4Addr::LOCALHOST, port).into() })
     }
 
-    fn node(backend: BackendChoice) -> Result<Server, shoal_core::io::StartError> {
+    fn node(backend: BackendChoice, format: WireFormat) -> Result<Server, StartError> {
         let mut config = Config::new(Address::UNSPECIFIED, secret());
         config.sync_interval_ms = 0;
+        config.wire_format = format;
+        // A hundred thousand requests a second from sixteen sources are meant here.
+        config.source_request_rate = 10_000_000;
         let mut options = NodeOptions::new(any_port(), config);
         (options.backend, options.cpu) = (backend, Some(SERVER_CPU));
-        Ok(Server::Node(Box::new(Node::start(options)?)))
+        let node = Node::start(options)?;
+        if format == WireFormat::Hyperscale {
+            // Its replies carry the section of the host's state, too.
+            let given: Result<(), NodeError> = node.set_state(Bytes::from_static(b"hello-state"));
+            given.expect("a small state is taken");
+        }
+        Ok(Server::Node(Box::new(node)))
     }
 
     fn address(&self) -> SocketAddr {
@@ -158,12 +174,7 @@ impl Server {
                 thread.join().expect("the echo does not panic");
             }
             Server::Node(node) => {
-                let stats = node.stats();
-                let refused: u64 = [Counter::DroppedForged, Counter::DroppedMisdirected]
-                    .map(|counter| stats.value(counter))
-                    .iter()
-                    .sum();
-                assert_eq!(refused, 0, "the node refused probes, so the figure is worthless");
+                check(&node);
                 node.stop();
             }
             Server::Asyncio { process, .. } => drop(process),
@@ -171,129 +182,23 @@ impl Server {
     }
 }
 
-/// Makes sealed probes as a peer would.
-struct Prober {
-    envelopes: Envelopes,
-    header: Header,
-    coordinate: Coordinate,
-}
-
-impl Prober {
-    fn new(own: SocketAddr, target: SocketAddr, seed: u64) -> Prober {
-        let envelopes = Envelopes::new(&[secret()], 1, 16, &mut Random::new(seed));
-        let header = Header {
-            kind: Kind::Probe,
-            sequence: 0,
-            sender: own.into(),
-            generation: Generation(seed),
-            incarnation: Incarnation(0),
-            role: Role::Worker,
-            health_score: 0,
-            recipient: target.into(),
-            recipient_generation: Generation(0),
-            subject: Address::UNSPECIFIED,
-            parameter: 0,
-            state_version: 0,
-        };
-        let coordinate =
-            Coordinate { vector: [0.001; 8], height: 0.001, adjustment: 0.0, error: 0.3 };
-        Prober { envelopes, header, coordinate }
+/// A figure is worthless when the node did less than answer what it was asked.
+fn check(node: &Node) {
+    let stats = node.stats();
+    for counter in [
+        Counter::DroppedForged,
+        Counter::DroppedMisdirected,
+        Counter::DroppedMalformed,
+        Counter::RequestsRefused,
+        Counter::RequestsLimited,
+        Counter::EntriesRefused,
+        Counter::CoordinatesRefused,
+    ] {
+        assert_eq!(stats.value(counter), 0, "{counter:?} makes the figure worthless");
     }
-
-    fn write(&mut self, buffer: &mut [u8]) -> usize {
-        self.header.sequence = self.header.sequence.wrapping_add(1);
-        let datacenter = "bench".parse().expect("a plain word is a name");
-        let body = &mut buffer[BODY_OFFSET..][..BODY_SIZE_MAX];
-        let size = MessageWriter::new(body, &self.header, &datacenter, &self.coordinate).finish();
-        self.envelopes.seal(buffer, size)
-    }
-
-    /// Whether these bytes are the answer of a node (or of the echo, which this side's session
-    /// gives away).
-    fn is_answer(&mut self, bytes: &mut [u8]) -> bool {
-        match self.envelopes.open(bytes) {
-            Ok(opened) => Message::parse(opened.body).is_ok_and(|m| m.header.kind == Kind::Ack),
-            Err(reason) => reason == Counter::DroppedOwn,
-        }
-    }
-}
-
-struct Link {
-    socket: UdpSocket,
-    state: UdpSocketState,
-    outstanding: usize,
-    heard_at: Instant,
-}
-
-/// Keeps the server busy until told to stop; counts answers.
-fn generate(
-    target: SocketAddr,
-    pattern: Pattern,
-    answers: &AtomicU64,
-    stop: &AtomicBool,
-    seed: u64,
-) {
-    pin(CLIENT_CPU);
-    let Pattern { sockets, window, .. } = pattern;
-    let mut links: Vec<Link> = (0..sockets)
-        .map(|_| {
-            let socket = UdpSocket::bind(any_port()).expect("loopback has a free port");
-            let state = UdpSocketState::new((&socket).into()).expect("a UDP socket");
-            Link { socket, state, outstanding: 0, heard_at: Instant::now() }
-        })
-        .collect();
-    let own = links[0].socket.local_addr().expect("a bound socket has an address");
-    let mut prober = Prober::new(own, target, seed);
-    let mut scratch = vec![0u8; DATAGRAM_SIZE_MAX];
-    let probe_size = prober.write(&mut scratch);
-    let mut batch = vec![0u8; window * DATAGRAM_SIZE_MAX];
-    let mut storage = vec![vec![0u8; 65_536]; 8];
-    let mut checked = false;
-    while !stop.load(Ordering::Relaxed) {
-        for link in &mut links {
-            let mut metas = [RecvMeta::default(); 8];
-            let mut slices: Vec<IoSliceMut> =
-                storage.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-            let received = link.state.recv((&link.socket).into(), &mut slices, &mut metas);
-            let mut count = 0;
-            for meta in metas.iter().take(received.unwrap_or(0)) {
-                count += meta.len.div_ceil(meta.stride.max(1));
-            }
-            if count > 0 {
-                link.heard_at = Instant::now();
-                if !checked {
-                    let size = metas[0].stride.min(metas[0].len);
-                    checked = prober.is_answer(&mut storage[0][..size]);
-                }
-            } else if link.outstanding > 0 && link.heard_at.elapsed() > Duration::from_millis(20) {
-                // What is missing was dropped by a full socket buffer.
-                link.outstanding = 0;
-            }
-            link.outstanding = link.outstanding.saturating_sub(count);
-            answers.fetch_add(count as u64, Ordering::Relaxed);
-            let room = window - link.outstanding;
-            if room < window.div_ceil(2) {
-                continue;
-            }
-            for index in 0..room {
-                let size = prober.write(&mut scratch);
-                assert_eq!(size, probe_size, "segments of one batch have one size");
-                batch[index * size..][..size].copy_from_slice(&scratch[..size]);
-            }
-            let transmit = Transmit {
-                destination: target,
-                ecn: None,
-                contents: &batch[..room * probe_size],
-                segment_size: (room > 1).then_some(probe_size),
-                src_ip: None,
-            };
-            if link.state.try_send((&link.socket).into(), &transmit).is_ok() {
-                link.outstanding += room;
-                link.heard_at = Instant::now();
-            }
-        }
-    }
-    assert!(checked, "no valid answer was seen");
+    let repeated = stats.value(Counter::RequestsRepeated) * 100;
+    let received = stats.value(Counter::DatagramsReceived);
+    assert!(repeated <= REPEATED_PERCENT_MAX * received, "{repeated} % of {received} repeated");
 }
 
 #[derive(Default)]
@@ -308,9 +213,11 @@ fn measure(server: Server, pattern: Pattern, seconds: f64, seed: u64, samples: &
     let stop = Arc::new(AtomicBool::new(false));
     let (done, finished) = mpsc::channel::<()>();
     let (counted, stopped) = (Arc::clone(&answers), Arc::clone(&stop));
+    let load = Load::new(target, pattern, seed);
     let client = std::thread::spawn(move || {
         let _done = done;
-        generate(target, pattern, &counted, &stopped, seed);
+        pin(CLIENT_CPU);
+        load.run(&counted, &stopped);
     });
     let _ = finished.recv_timeout(Duration::from_millis(150));
     let (first, cpu, start) = (answers.load(Ordering::Relaxed), server.cpu_nanos(), Instant::now());
@@ -331,22 +238,26 @@ const SERVERS: [(&str, &str); 4] = [
     ("asyncio", "asyncio echo"),
 ];
 
-fn start(server: &str) -> Result<Server, String> {
+fn start(server: &str, format: WireFormat) -> Result<Server, String> {
     match server {
         "echo" => Ok(Server::echo()),
         "asyncio" => Server::asyncio(),
-        "uring" => Server::node(BackendChoice::Uring).map_err(|error| error.to_string()),
-        _ => Server::node(BackendChoice::Poll).map_err(|error| error.to_string()),
+        "uring" => Server::node(BackendChoice::Uring, format).map_err(|error| error.to_string()),
+        _ => Server::node(BackendChoice::Poll, format).map_err(|error| error.to_string()),
     }
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut numbers = arguments.iter().filter(|argument| !argument.starts_with("--"));
-    let rounds: usize = numbers.next().and_then(|text| text.parse().ok()).unwrap_or(7);
-    let seconds: f64 = numbers.next().and_then(|text| text.parse().ok()).unwrap_or(0.6);
+    let words: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
+    let mut numbers = words.iter().filter_map(|word| word.parse::<f64>().ok());
+    let rounds = numbers.next().unwrap_or(7.0) as usize;
+    let seconds = numbers.next().unwrap_or(0.6);
+    let is_named = |pattern: &Pattern| words.contains(&pattern.name);
+    let is_any_named = PATTERNS.iter().any(is_named);
     let mut results = Results::default();
-    for pattern in PATTERNS {
+    for pattern in PATTERNS.into_iter().filter(|pattern| !is_any_named || is_named(pattern)) {
         compare(pattern, rounds, seconds, &mut results);
     }
     if arguments.iter().any(|argument| argument == "--json") {
@@ -361,7 +272,7 @@ fn compare(pattern: Pattern, rounds: usize, seconds: f64, results: &mut Results)
     for round in 0..rounds {
         for (index, (server, title)) in SERVERS.into_iter().enumerate() {
             let seed = (10 * round + index) as u64 + 1;
-            match start(server) {
+            match start(server, pattern.format) {
                 Ok(server) => measure(server, pattern, seconds, seed, &mut samples[index]),
                 Err(why) if round == 0 => results.skip(format!("{title}, {}", pattern.name), why),
                 Err(_) => {}
@@ -376,18 +287,22 @@ fn compare(pattern: Pattern, rounds: usize, seconds: f64, results: &mut Results)
 }
 
 fn print_table(results: &Results) {
-    for Pattern { name: pattern, sockets, window } in PATTERNS {
+    for Pattern { name: pattern, sockets, window, .. } in PATTERNS {
+        if results.get(&format!("exchange/{pattern}/echo/rate")).is_none() {
+            continue;
+        }
         println!("\n{pattern}: {sockets} sockets x {window} in flight");
         println!(
-            "{:<24}{:>14}{:>18}{:>14}",
-            "server", "exchanges/s", "CPU ns/exchange", "echo CPU / its"
+            "{:<24}{:>14}{:>18}{:>16}{:>16}",
+            "server", "exchanges/s", "CPU ns/exchange", "1e9 / CPU ns", "echo CPU / its"
         );
         let figure =
             |server: &str, what| results.value(&format!("exchange/{pattern}/{server}/{what}"));
         let limit = figure("echo", "cpu").unwrap_or(f64::NAN);
         for (server, title) in SERVERS {
             if let (Some(rate), Some(cpu)) = (figure(server, "rate"), figure(server, "cpu")) {
-                println!("{title:<24}{rate:>14.0}{cpu:>18.0}{:>14.2}", limit / cpu);
+                let (per_core, share) = (1e9 / cpu, limit / cpu);
+                println!("{title:<24}{rate:>14.0}{cpu:>18.0}{per_core:>16.0}{share:>16.2}");
             }
         }
     }

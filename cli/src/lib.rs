@@ -1,4 +1,5 @@
-//! The `shoal` program: runs a node, makes secrets, shows a whole cluster at work.
+//! The `shoal` program: runs a node, makes secrets, shows a whole cluster at work. It is a library
+//! with one function, because the Python package has the same commands.
 //!
 //! Each command is a module with its arguments and a `run` function. Exit codes: 0 done, 1 failed,
 //! 2 usage; every failure is one line on stderr that says what to do. Logs go to stderr too,
@@ -21,9 +22,10 @@ mod settings;
 mod simulate;
 mod snapshot;
 mod top;
+mod tuning;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -69,8 +71,10 @@ enum Command {
     Man(manual::ManArguments),
 }
 
-fn main() -> ExitCode {
-    let result = match Arguments::try_parse() {
+/// Runs the program with a command line, whose first word is its name, and gives its exit code.
+/// Where help is asked for it is printed, and the process ends.
+pub fn run_program(command_line: impl IntoIterator<Item = OsString>) -> u8 {
+    let result = match Arguments::try_parse_from(command_line) {
         Ok(arguments) => start_log(&arguments.command).and_then(|()| run(&arguments.command)),
         Err(error) => match error.kind() {
             // Help was asked for, or is the answer to an empty command line. Clap knows where it
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
         },
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => failure.report(),
     }
 }
@@ -152,6 +156,15 @@ mod tests {
         let role = line(&["shoal", "agent", "--role", "client"]);
         assert!(role.contains("expected gate, manager or worker"), "{role}");
         let typo = line(&["shoal", "agent", "--bnid", "127.0.0.1:1"]);
-        assert!(typo.contains("'--bind'") && !typo.contains('\n'), "{typo}");
+        assert_eq!(
+            typo,
+            "unexpected argument '--bnid' found; did you mean '--bind'? (see shoal agent --help)"
+        );
+        let state = line(&["shoal", "members", "--state", "alvie"]);
+        assert!(state.ends_with("dead, left; did you mean 'alive'? (see --help)"), "{state}");
+        let count = line(&["shoal", "members", "--wait", "x"]);
+        assert!(count.contains("expected a whole number"), "{count}");
+        let port = line(&["shoal", "agent", "--bind", "127.0.0.1"]);
+        assert!(port.contains("expected IP:PORT, as in 10.0.0.1:7462"), "{port}");
     }
 }
