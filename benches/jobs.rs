@@ -139,6 +139,22 @@ fn steps(criterion: &mut Criterion) {
     }
 }
 
+/// What it costs to read one word of a random job's memory, each address known only from the last: the
+/// yardstick for steps over jobs that no cache holds.
+fn random_read() -> f64 {
+    const WORDS: usize = 24;
+    let mut order: Vec<u32> = (0..JOBS).collect();
+    Random::new(5).shuffle(&mut order);
+    let mut memory = vec![[0u64; WORDS]; JOBS as usize];
+    for (&from, &to) in order.iter().zip(order[1..].iter().chain(&order[..1])) {
+        memory[from as usize][0] = u64::from(to);
+    }
+    let clock = Clock::now();
+    let end = (0..JOBS).fold(0, |place, _| memory[black_box(place) as usize][0]);
+    black_box(end);
+    clock.elapsed().as_nanos() as f64 / f64::from(JOBS)
+}
+
 /// Every step over all million jobs in random order, by the clock: no job is warm in a cache.
 fn sweeps(_: &mut Criterion) {
     let ids = ids(JOBS);
@@ -171,7 +187,8 @@ fn sweeps(_: &mut Criterion) {
         let [start, progress, finish] = best;
         println!(
             "sweep over {JOBS} jobs, {name}: start {start:.0} ns, progress {progress:.0} ns, \
-             finish {finish:.0} ns"
+             finish {finish:.0} ns; one random read {:.0} ns",
+            random_read()
         );
     }
 }

@@ -12,13 +12,14 @@
 //! 3. *Failover*: one datacenter after the other loses all its managers without a word, while every gate keeps
 //!    asking. A job has failed over when it is routed elsewhere for good.
 //!
-//! On every decision it is checked that no eligible datacenter stands in a better bucket than the chosen one.
+//! On every decision it is checked that no eligible datacenter stands in a better bucket than the chosen one:
+//! among those that the decision ranks, and among all that the gate watches, judged here anew.
 
 use std::sync::Arc;
 
 use shoal_core::federation::DatacenterLoad;
 use shoal_core::random::Random;
-use shoal_core::routing::{DatacenterId, Decision, JobId};
+use shoal_core::routing::{Bucket, DatacenterId, Decision, FilterConfig, JobId};
 use shoal_core::{Config, DatacenterName, Duration, Engine, Generation, Instant, Role};
 
 use crate::clock::Clock;
@@ -140,6 +141,8 @@ struct Sites<'a> {
     decision: Decision,
     next_job: u128,
     tick: u64,
+    /// The best bucket that a gate had at a tick.
+    best: Option<(u64, usize, Option<Bucket>)>,
     generation: u64,
     /// Where the standing jobs of each gate were last sent, by site; and when they were last sent to the
     /// site that fails.
@@ -177,6 +180,7 @@ impl<'a> Sites<'a> {
             decision: Decision::default(),
             next_job: 1 << 64,
             tick: 0,
+            best: None,
             generation: 1,
             standing: vec![vec![None; STANDING_JOBS as usize]; count],
             sites,
@@ -314,18 +318,35 @@ impl<'a> Sites<'a> {
         engine.route(now, job, &[], &mut decision).map_err(|error| error.to_string())?;
         let selected = decision.selected();
         let site = selected.map(|id| site_of(engine, id));
-        let best = decision.ranked().iter().map(|ranked| ranked.bucket).min();
-        let chosen = decision.primaries().next().map(|ranked| ranked.bucket);
-        let same = decision.primaries().all(|ranked| Some(ranked.bucket) == best);
-        if chosen != best || !same {
+        let ranked = decision.ranked().iter().map(|ranked| ranked.bucket).min();
+        let best = self.best_bucket(gate, now);
+        let is_best = decision.primaries().all(|ranked| Some(ranked.bucket) == best);
+        if decision.bucket() != best || ranked != best || !is_best {
             return Err(format!(
-                "a job went to {chosen:?} while {best:?} was to be had: {decision:?}"
+                "a job went to {:?} while {best:?} was to be had: {decision:?}",
+                decision.bucket()
             ));
         }
         self.figures.decisions += 1;
         self.figures.bootstrap += u64::from(decision.is_bootstrap());
         self.decision = decision;
         Ok(site)
+    }
+
+    /// The best bucket with an eligible datacenter, of all that a gate watches. It is the same for all
+    /// decisions of one tick.
+    fn best_bucket(&mut self, gate: usize, now: Instant) -> Option<Bucket> {
+        if let Some((tick, of, best)) = self.best
+            && (tick, of) == (self.tick, gate)
+        {
+            return best;
+        }
+        let filter = FilterConfig::default().at(now);
+        let views = self.engine(gate).datacenters(now);
+        let eligible = views.filter_map(|view| filter.admit(&view.candidate).ok());
+        let best = eligible.map(|admission| admission.bucket).min();
+        self.best = Some((self.tick, gate, best));
+        best
     }
 
     fn engine(&mut self, node: usize) -> &mut Engine {
