@@ -1,5 +1,7 @@
 //! What the engine tells its host.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::federation::FederationEvent;
@@ -112,6 +114,22 @@ pub struct ForeignMessage {
     pub at: Instant,
 }
 
+impl ForeignMessage {
+    /// The message as it stands in a datagram, without its sections.
+    pub fn message(&self) -> Vec<u8> {
+        let mut message = self.name.text().as_bytes().to_vec();
+        for argument in self.arguments.iter().map_while(Option::as_ref) {
+            message.extend_from_slice(format!(":{argument}").as_bytes());
+        }
+        message.push(b'>');
+        match self.target.filter(|_| !self.name.has_body()) {
+            Some(target) => message.extend_from_slice(target.to_string().as_bytes()),
+            None => message.extend_from_slice(&self.body),
+        }
+        message
+    }
+}
+
 /// How a node of the Python system is. Told when the node is new here, or anything but the two rates
 /// and the timestamp has changed, or nothing was heard of it for 30 s.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +154,18 @@ pub struct ForeignHealth {
     pub timestamp: f64,
     /// When this node learned of it.
     pub at: Instant,
+}
+
+/// As it stands in a datagram's section of health.
+impl fmt::Display for ForeignHealth {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ForeignHealth { node_id, node_type, overload, is_accepting, capacity, .. } = self;
+        let (overload, accepting) = (overload.text(), u8::from(*is_accepting));
+        write!(formatter, "{node_id}|{node_type}|{overload}|{accepting}|{capacity}")?;
+        [self.throughput, self.expected, self.timestamp]
+            .iter()
+            .try_for_each(|value| write!(formatter, "|{value:.2}"))
+    }
 }
 
 /// Where a worker of a Python manager stands. Told when the worker is new here, or anything but the
@@ -168,6 +198,20 @@ pub struct ForeignWorker {
     pub datacenter: Box<str>,
     /// When this node learned of it.
     pub at: Instant,
+}
+
+/// As it stands in a datagram's section of workers.
+impl fmt::Display for ForeignWorker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ForeignWorker { worker_id, owner_id, host, tcp_port, udp_port, incarnation, .. } = self;
+        let ForeignWorker { total_cores, available_cores, timestamp, datacenter, .. } = self;
+        let state = self.state.text();
+        write!(formatter, "{worker_id}:{owner_id}:{host}:{tcp_port}:{udp_port}:{state}:")?;
+        write!(
+            formatter,
+            "{incarnation}:{total_cores}:{available_cores}:{timestamp:.6}:{datacenter}"
+        )
+    }
 }
 
 /// The state of one member after a change.

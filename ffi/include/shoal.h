@@ -220,6 +220,24 @@ struct sockaddr;
 /** On a gate: enough datacenters answer again. */
 #define SHOAL_EVENT_NETWORK_RECOVERED 22
 
+/**
+ * In hyperscale's format, the node at `address` said something about an election, or from one
+ * datacenter to another: `payload` has the message without its sections.
+ */
+#define SHOAL_EVENT_HYPERSCALE_MESSAGE 23
+
+/**
+ * In hyperscale's format, the node at `address` told that a node is otherwise than before:
+ * `payload` has the entry as it stands in the section of health.
+ */
+#define SHOAL_EVENT_HYPERSCALE_HEALTH 24
+
+/**
+ * In hyperscale's format, the node at `address` told that a worker is otherwise than before:
+ * `payload` has the entry as it stands in the section of workers.
+ */
+#define SHOAL_EVENT_HYPERSCALE_WORKER 25
+
 /** The leader could not renew its lease with a majority. */
 #define SHOAL_RESIGNATION_LEASE_LOST 1
 
@@ -744,7 +762,10 @@ typedef struct shoal_event {
   struct shoal_job_id job;
   /** Worker overdue: which one. */
   struct shoal_worker_id worker;
-  /** State: the size of the new state. Broadcast: how many bytes of `payload` it has. */
+  /**
+   * State: the size of the new state. Broadcast: how many bytes of `payload` it has.
+   * Hyperscale: the same; what is beyond `SHOAL_BROADCAST_SIZE_MAX` is cut, and counted here.
+   */
   uint32_t payload_size;
   /** Zero. */
   uint32_t reserved_size;
@@ -752,7 +773,7 @@ typedef struct shoal_event {
   char datacenter[SHOAL_DATACENTER_SIZE];
   /** Zero. */
   uint8_t reserved[104];
-  /** Broadcast: its bytes. */
+  /** Broadcast: its bytes. Hyperscale: what was said. */
   uint8_t payload[SHOAL_BROADCAST_SIZE_MAX];
 } shoal_event;
 

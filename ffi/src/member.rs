@@ -108,6 +108,15 @@ pub const SHOAL_EVENT_REACHABILITY: u32 = 20;
 pub const SHOAL_EVENT_NETWORK_SUSPECTED: u32 = 21;
 /// On a gate: enough datacenters answer again.
 pub const SHOAL_EVENT_NETWORK_RECOVERED: u32 = 22;
+/// In hyperscale's format, the node at `address` said something about an election, or from one
+/// datacenter to another: `payload` has the message without its sections.
+pub const SHOAL_EVENT_HYPERSCALE_MESSAGE: u32 = 23;
+/// In hyperscale's format, the node at `address` told that a node is otherwise than before:
+/// `payload` has the entry as it stands in the section of health.
+pub const SHOAL_EVENT_HYPERSCALE_HEALTH: u32 = 24;
+/// In hyperscale's format, the node at `address` told that a worker is otherwise than before:
+/// `payload` has the entry as it stands in the section of workers.
+pub const SHOAL_EVENT_HYPERSCALE_WORKER: u32 = 25;
 
 /// The leader could not renew its lease with a majority.
 pub const SHOAL_RESIGNATION_LEASE_LOST: u8 = 1;
@@ -214,6 +223,7 @@ pub struct shoal_event {
     /// Worker overdue: which one.
     pub worker: shoal_worker_id,
     /// State: the size of the new state. Broadcast: how many bytes of `payload` it has.
+    /// Hyperscale: the same; what is beyond `SHOAL_BROADCAST_SIZE_MAX` is cut, and counted here.
     pub payload_size: u32,
     /// Zero.
     pub reserved_size: u32,
@@ -221,7 +231,7 @@ pub struct shoal_event {
     pub datacenter: [c_char; SHOAL_DATACENTER_SIZE],
     /// Zero.
     pub reserved: [u8; 104],
-    /// Broadcast: its bytes.
+    /// Broadcast: its bytes. Hyperscale: what was said.
     pub payload: [u8; SHOAL_BROADCAST_SIZE_MAX],
 }
 
@@ -335,11 +345,18 @@ impl From<Event> for shoal_event {
                 ..blank(SHOAL_EVENT_STATE, at)
             },
             Event::Broadcast { source, payload, at } => {
-                let mut event = blank(SHOAL_EVENT_BROADCAST, at);
-                event.address = source.into();
-                event.payload_size = payload.len() as u32;
-                event.payload[..payload.len()].copy_from_slice(&payload);
-                event
+                carrying(SHOAL_EVENT_BROADCAST, source, at, &payload)
+            }
+            Event::Foreign(told) => {
+                carrying(SHOAL_EVENT_HYPERSCALE_MESSAGE, told.sender, told.at, &told.message())
+            }
+            Event::ForeignHealth(told) => {
+                let text = told.to_string();
+                carrying(SHOAL_EVENT_HYPERSCALE_HEALTH, told.sender, told.at, text.as_bytes())
+            }
+            Event::ForeignWorker(told) => {
+                let text = told.to_string();
+                carrying(SHOAL_EVENT_HYPERSCALE_WORKER, told.sender, told.at, text.as_bytes())
             }
             Event::Stalled { lasted, at } => {
                 shoal_event { lasted_ns: nanos(lasted), ..blank(SHOAL_EVENT_STALLED, at) }
@@ -358,6 +375,16 @@ impl From<Event> for shoal_event {
             _ => blank(SHOAL_EVENT_OTHER, Instant::ZERO),
         }
     }
+}
+
+/// An event that somebody's bytes came with, as far as there is room for them.
+fn carrying(kind: u32, source: Address, at: Instant, payload: &[u8]) -> shoal_event {
+    let mut event = blank(kind, at);
+    event.address = source.into();
+    event.payload_size = payload.len() as u32;
+    let size = payload.len().min(SHOAL_BROADCAST_SIZE_MAX);
+    event.payload[..size].copy_from_slice(&payload[..size]);
+    event
 }
 
 /// An event with nothing but its kind and its time.
@@ -536,7 +563,8 @@ pub(crate) fn counters(stats: &Stats) -> impl Iterator<Item = shoal_counter> + '
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shoal_core::{Address, Counter, Generation, Incarnation};
+    use shoal_core::wire::hyperscale::Name;
+    use shoal_core::{Counter, ForeignMessage, Generation, Incarnation};
 
     fn text(pointer: *const c_char) -> &'static str {
         // SAFETY: names are static C strings.
@@ -584,6 +612,17 @@ mod tests {
         let sent = shoal_event::from(Event::Broadcast { source, payload, at });
         assert_eq!((sent.kind, sent.payload_size), (SHOAL_EVENT_BROADCAST, 1_024));
         assert_eq!((sent.address, sent.payload), (seed.into(), [7; SHOAL_BROADCAST_SIZE_MAX]));
+        let (name, arguments) = (Name::LeaderClaim, [Some(7), Some(2)]);
+        let (target, body) = (Some(seed), vec![1; 2_000].into());
+        let claim = ForeignMessage { sender: seed, name, arguments, target, body, at };
+        let probe =
+            ForeignMessage { name: Name::CrossProbe, arguments: [None; 2], ..claim.clone() };
+        let said = shoal_event::from(Event::Foreign(claim));
+        let text = b"leader-claim:7:2>127.0.0.1:9000";
+        assert_eq!((said.kind, said.address), (SHOAL_EVENT_HYPERSCALE_MESSAGE, seed.into()));
+        assert_eq!(&said.payload[..said.payload_size as usize], text);
+        let cut = shoal_event::from(Event::Foreign(probe));
+        assert_eq!((cut.payload_size, cut.payload[1_023]), (2_007, 1));
         let lasted = shoal_core::Duration::from_secs(2);
         let stalled = shoal_event::from(Event::Stalled { lasted, at });
         assert_eq!((stalled.kind, stalled.lasted_ns), (SHOAL_EVENT_STALLED, 2_000_000_000));

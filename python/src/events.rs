@@ -240,21 +240,10 @@ impl HyperscaleWorker {
 
 impl HyperscaleMessage {
     fn from_core(foreign: &ForeignMessage) -> HyperscaleMessage {
-        let name = foreign.name.text();
-        let mut message = name.as_bytes().to_vec();
-        for argument in foreign.arguments.iter().map_while(Option::as_ref) {
-            message.extend_from_slice(format!(":{argument}").as_bytes());
-        }
-        message.push(b'>');
-        if foreign.name.has_body() {
-            message.extend_from_slice(&foreign.body);
-        } else if let Some(target) = foreign.target {
-            message.extend_from_slice(target.to_string().as_bytes());
-        }
         HyperscaleMessage {
             sender: AddressText(foreign.sender),
-            name: name.to_owned(),
-            message: Payload(message.into()),
+            name: foreign.name.text().to_owned(),
+            message: Payload(foreign.message().into()),
             at_ns: foreign.at.as_nanos(),
         }
     }

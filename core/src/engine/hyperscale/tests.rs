@@ -406,6 +406,7 @@ fn the_host_answers_other_datacenters_and_speaks_in_elections() {
     assert_eq!(talk.count(Counter::UnmatchedReplies), 0);
     let [Event::Foreign(answer)] = &talk.events[..] else { panic!("{:?}", talk.events) };
     assert_eq!((answer.name, &answer.body[..]), (Name::CrossAck, &b"state of east"[..]));
+    assert_eq!(answer.message(), b"xack>state of east");
 
     let send = |talk: &mut Talk, recipient: Address, request: &ForeignRequest| {
         talk.engine.send_foreign(talk.now, recipient, request.clone()).unwrap_err()
@@ -458,6 +459,8 @@ fn health_and_workers_are_told_when_they_change() {
                     assert_eq!(overload.text(), health);
                     assert!(told.is_accepting && *overload != Overload::Stressed);
                     assert_eq!((told.capacity, told.throughput, told.expected), (8, 1.5, 2.0));
+                    let text = format!("DC1-7|manager|{health}|1|8|1.50|2.00|{time}.25");
+                    assert_eq!(told.to_string(), text);
                     assert_eq!((told.sender, told.at), (PYTHON.parse().unwrap(), talk.now));
                 }
                 Event::ForeignWorker(told) => {
@@ -467,6 +470,8 @@ fn health_and_workers_are_told_when_they_change() {
                     assert_eq!((told.tcp_port, told.udp_port, told.incarnation), (1, 2, 3));
                     assert_eq!((told.total_cores, told.available_cores), (8, workers));
                     assert_eq!(told.state, WorkerState::Registered);
+                    let text = worker(workers, time).replace(".5:DC1", ".500000:DC1");
+                    assert_eq!(told.to_string(), text);
                 }
                 _ => {}
             }
