@@ -85,6 +85,9 @@ fn build_stub() -> std::path::PathBuf {
     let (source, target) = (scratch_path("stub.c"), scratch_path("libstub.so"));
     std::fs::write(&source, stub).unwrap();
     let mut command = Command::new("cc");
+    // What is recorded does not tell where it was built.
+    let folder = source.parent().expect("a file is in a folder");
+    command.arg(format!("-ffile-prefix-map={}=.", folder.display()));
     command.args(["-g", "-O0", "-shared", "-fPIC", "-w", "-I"]).arg(manifest_path("include"));
     run_command(command.arg(source).arg("-o").arg(&target));
     target
