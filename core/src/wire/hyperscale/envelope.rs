@@ -5,7 +5,7 @@
 //! datagram by itself, and nothing has to be remembered about senders. The Python node draws salt
 //! and nonce for every datagram. Here a sender draws its salt once and counts in the nonce: the
 //! pair is as unique, the receiver cannot tell, and sealing is spared a key derivation. So is
-//! opening: the key of a salt that comes again is kept, see [`Keys`]. As in the native format the
+//! opening: the key of a salt that comes again is kept, see `Keys`. As in the native format the
 //! salt comes from the node's generation and seed, so two nodes of one cluster need different seeds.
 //!
 //! There is no replay protection in this format: what is repeated within seconds is recognised
