@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// How long the whole walk may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The commands of a document, in order.
+/// The commands of a document, in order. Those that take minutes stand in blocks of `console`.
 fn commands(document: &str) -> String {
     let mut script = String::new();
     let mut is_command = false;

@@ -151,18 +151,18 @@ fn frees_the_address_of_a_closed_socket(transport: &mut impl Transport) {
 fn waits_no_longer_and_no_shorter_than_asked(transport: &mut impl Transport, exact: bool) {
     for millis in [0, 3, 20] {
         let asked = Duration::from_millis(millis);
-        let best = (0..5)
-            .map(|_| {
-                let start = clock::now();
-                transport.wait(Some(asked));
-                while transport.receive().is_some() {}
-                let waited = clock::now() - start;
-                assert!(!exact || waited + Duration::from_micros(1) >= asked, "{waited:?}");
-                waited
-            })
-            .min()
-            .unwrap();
-        assert!(best < asked + Duration::from_millis(2), "{best:?} instead of {asked:?}");
+        let limit = asked + Duration::from_millis(2);
+        let mut wait = || {
+            let start = clock::now();
+            transport.wait(Some(asked));
+            while transport.receive().is_some() {}
+            let waited = clock::now() - start;
+            assert!(!exact || waited + Duration::from_micros(1) >= asked, "{waited:?}");
+            waited
+        };
+        // A busy machine makes single waits longer, but hardly fifty in a row.
+        let is_in_time = (0..50).any(|_| wait() < limit);
+        assert!(is_in_time, "every wait of {asked:?} took {limit:?} or more");
     }
 }
 
