@@ -146,10 +146,11 @@ const ROWS: [Row; 20] = [
 const NO_PACKAGE: &str = "Shoal's Python package is missing: `make python-develop` builds it";
 
 /// Why a row is open whose step ran and yet found nothing for it.
-const OPEN: [(&str, &str); 5] = [
+const OPEN: [(&str, &str); 6] = [
     (ROWS[6].0, NO_PACKAGE),
     (ROWS[8].0, NO_PACKAGE),
     (ROWS[9].0, NO_PACKAGE),
+    (ROWS[10].0, "an answer with news did not take longer than one without"),
     (ROWS[18].0, "give SHOAL_MATRICES=FOLDER with planetlab490_ms.csv"),
     (ROWS[19].0, "give SHOAL_MATRICES=FOLDER with planetlab490_ms.csv"),
 ];
@@ -305,6 +306,9 @@ fn encode(results: &Results) -> Option<Measured> {
     let spent = answer(1_000)? - answer(0)?;
     let count = results.value("updates/answer").filter(|&count| count > 0.0)?;
     let nanos = 5.0 * spent / count;
+    if nanos <= 0.0 {
+        return None;
+    }
     let figure = format!("{}, sealing included", show(nanos, "ns"));
     let (words, ratio) = peer(results, "python/reference/encode 5 of 1000", "Python", nanos);
     Some(Measured::new(figure, nanos <= 400.0).against(words, ratio))
@@ -473,7 +477,7 @@ pub mod tests {
 
     #[test]
     fn what_is_said_of_open_rows_belongs_to_rows() {
-        let words = ["from Python", "from Python", "drop-in", "PlanetLab", "routing"];
+        let words = ["from Python", "from Python", "drop-in", "pending", "PlanetLab", "routing"];
         assert_eq!(OPEN.len(), words.len());
         for ((row, why), word) in OPEN.iter().zip(words) {
             assert!(row.contains(word), "{row}: {why}");
