@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::control::client::Target;
 use crate::control::protocol::{MemberRow, Reloaded, Request, RttRow, Status};
 use crate::exit::Failure;
-use crate::output::{self, Format, paint, state_colour};
+use crate::output::{self, Format, OutputArguments, paint, state_colour};
 
 /// How often a command that waits asks again.
 const WAIT_INTERVAL: Duration = Duration::from_millis(100);
@@ -19,15 +19,8 @@ const WAIT_INTERVAL: Duration = Duration::from_millis(100);
 pub struct StatusArguments {
     #[command(flatten)]
     target: Target,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Show the members of the cluster as a running agent sees them.
@@ -60,15 +53,8 @@ pub struct MembersArguments {
     /// With --wait: give up after this many seconds
     #[arg(long, value_name = "S", default_value_t = 30, requires = "wait")]
     timeout: u64,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Show the round trip from an agent to a member, or between two members.
@@ -84,15 +70,8 @@ pub struct RttArguments {
     b: Option<String>,
     #[command(flatten)]
     target: Target,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Show everything that a running agent measures, as OpenMetrics text.
@@ -116,15 +95,8 @@ pub struct MetricsArguments {
 pub struct ReloadArguments {
     #[command(flatten)]
     target: Target,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Make a running agent say goodbye to the cluster and end.
@@ -132,21 +104,14 @@ pub struct ReloadArguments {
 pub struct LeaveArguments {
     #[command(flatten)]
     target: Target,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Runs `shoal status`.
 pub fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let status: Status = arguments.target.connect()?.ask(Request::Status)?;
-    print(arguments.format, &status, || {
+    print(arguments.output.format, &status, || {
         let seconds = status.uptime_ms / 1_000;
         [
             format!("address           {}", status.address),
@@ -174,7 +139,7 @@ pub fn status(arguments: &StatusArguments) -> Result<(), Failure> {
 /// Runs `shoal members`.
 pub fn members(arguments: &MembersArguments) -> Result<(), Failure> {
     let mut rows = wait_for_members(arguments)?;
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let fixed: Vec<FixedFields<'_>> = rows.iter().map(FixedFields::from).collect();
             print(Format::Json, &fixed, String::new)
@@ -283,13 +248,13 @@ fn member_table(rows: &mut [MemberRow], colours: bool) -> String {
 
 /// Runs `shoal rtt`.
 pub fn rtt(arguments: &RttArguments) -> Result<(), Failure> {
-    let RttArguments { a, b, target, format } = arguments;
+    let RttArguments { a, b, target, output } = arguments;
     let request = match b {
         None => Request::Rtt { to: a.clone(), from: None },
         Some(b) => Request::Rtt { to: b.clone(), from: Some(a.clone()) },
     };
     let row: RttRow = target.connect()?.ask(request)?;
-    print(*format, &row, || {
+    print(output.format, &row, || {
         format!(
             "{} to {}: {:.2} ms, rarely more than {:.2} ms, quality {:.2}",
             row.from, row.to, row.ms, row.upper_ms, row.quality
@@ -322,7 +287,7 @@ fn sample(line: &str) -> Option<Value> {
 /// Runs `shoal reload`.
 pub fn reload(arguments: &ReloadArguments) -> Result<(), Failure> {
     let reloaded: Reloaded = arguments.target.connect()?.ask(Request::Reload)?;
-    print(arguments.format, &reloaded, || {
+    print(arguments.output.format, &reloaded, || {
         let ring = if reloaded.secrets_changed { "a new key ring" } else { "the same key ring" };
         let mut text =
             format!("reloaded: {ring} of {}, {} new seeds", reloaded.secrets, reloaded.new_seeds);
@@ -339,7 +304,7 @@ pub fn leave(arguments: &LeaveArguments) -> Result<(), Failure> {
     let mut client = arguments.target.connect()?;
     let _: Value = client.ask(Request::Leave)?;
     client.wait_for_end()?;
-    print(arguments.format, &json!({"left": true}), || "left".to_owned())
+    print(arguments.output.format, &json!({"left": true}), || "left".to_owned())
 }
 
 /// Prints a result in the format that is wanted.

@@ -16,6 +16,7 @@ mod host;
 mod inspect;
 mod keygen;
 mod manual;
+mod markup;
 mod output;
 mod route;
 mod settings;

@@ -26,6 +26,20 @@ pub enum Format {
     Json,
 }
 
+/// How a command that ends prints what it found out.
+#[derive(clap::Args, Debug)]
+pub struct OutputArguments {
+    /// How to print the result
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    pub format: Format,
+}
+
 /// Whether somebody reads what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

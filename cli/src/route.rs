@@ -4,7 +4,7 @@ use crate::control::client::Target;
 use crate::control::protocol::{Request, RouteRow};
 use crate::exit::Failure;
 use crate::inspect::{Table, print};
-use crate::output::Format;
+use crate::output::OutputArguments;
 
 /// Show where a gate would send a job, and why.
 #[derive(clap::Args, Debug)]
@@ -25,22 +25,15 @@ pub struct Arguments {
     prefer: Vec<String>,
     #[command(flatten)]
     target: Target,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let request = Request::Route { job: arguments.job.clone(), prefer: arguments.prefer.clone() };
     let row: RouteRow = arguments.target.connect()?.ask(request)?;
-    print(arguments.format, &row, || describe(&row, &arguments.prefer))
+    print(arguments.output.format, &row, || describe(&row, &arguments.prefer))
 }
 
 fn describe(row: &RouteRow, preferred: &[String]) -> String {

@@ -10,7 +10,7 @@ use crate::control::client::Target;
 use crate::control::protocol::{Place, Request};
 use crate::exit::Failure;
 use crate::inspect::{Table, print};
-use crate::output::Format;
+use crate::output::OutputArguments;
 
 /// Show where the members are in the latency space.
 #[derive(clap::Args, Debug)]
@@ -24,15 +24,8 @@ pub struct Arguments {
     /// Draw a map into this file, a page or a drawing by its ending
     #[arg(long, value_name = "FILE.html|FILE.svg")]
     plot: Option<PathBuf>,
-    /// How to print the result
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Runs the command.
@@ -50,12 +43,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?;
         let (nodes, file) = (places.len(), path.display().to_string());
         let told = json!({"nodes": nodes, "file": file});
-        return print(arguments.format, &told, || format!("{nodes} nodes drawn into {file}"));
+        return print(arguments.output.format, &told, || {
+            format!("{nodes} nodes drawn into {file}")
+        });
     }
     places.sort_by_cached_key(|place| {
         (place.datacenter.clone(), place.role.clone(), place.address.clone())
     });
-    print(arguments.format, &places, || table(&places))
+    print(arguments.output.format, &places, || table(&places))
 }
 
 #[derive(Clone, Copy)]

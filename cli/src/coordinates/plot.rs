@@ -4,10 +4,9 @@
 //! milliseconds; heights (access links) have no direction and stand in the table. The page wears
 //! the demo report's look, in light and in dark.
 
-use std::fmt::Write;
-
 use crate::control::protocol::Place;
 use crate::demo::projection::Projection;
+use crate::markup::{add, escape};
 
 /// The look of all pages of this program.
 const STYLE: &str = include_str!("../demo/report/style.css");
@@ -313,14 +312,6 @@ fn members(map: &Map<'_>) -> String {
     }
     html.push_str("</section>\n");
     html
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn add(text: &mut String, content: std::fmt::Arguments<'_>) {
-    text.write_fmt(content).expect("writing to a string does not fail");
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A simulation's report as a page that needs nothing but itself, in the look of the demo's page.
 
-use std::fmt::Write;
-
+use crate::markup::{add, escape};
 use shoal_simulator::Report;
 use shoal_simulator::accuracy::CoordinateReport;
 use shoal_simulator::report::{Percentiles, RoutingReport};
@@ -181,14 +180,6 @@ fn bars(page: &mut String, title: &str, introduction: &str, rows: &[(&str, f64, 
 
 fn seconds(ms: Option<f64>) -> String {
     ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms / 1e3))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn add(text: &mut String, content: std::fmt::Arguments<'_>) {
-    text.write_fmt(content).expect("writing to a string does not fail");
 }
 
 #[cfg(test)]

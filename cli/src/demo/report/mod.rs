@@ -11,9 +11,8 @@ mod map;
 mod prose;
 mod why;
 
-use std::fmt::Write;
-
 use super::record::Outcome;
+use crate::markup::{add, escape};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -71,26 +70,6 @@ fn section(title: &str, introduction: &str, content: &str) -> String {
         text => format!("<p class=\"introduction\">{text}</p>\n"),
     };
     format!("<section>\n<h2>{title}</h2>\n{introduction}{content}</section>\n")
-}
-
-/// Appends formatted text; a string never refuses it.
-fn add(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    text.write_fmt(arguments).expect("a string takes everything");
-}
-
-/// The text with what HTML would read as markup made harmless.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            plain => escaped.push(plain),
-        }
-    }
-    escaped
 }
 
 /// A duration as people say it.
