@@ -13,8 +13,6 @@ use crate::time::{Duration, Instant};
 use crate::wire::envelope::{BODY_OFFSET, BODY_SIZE_MAX, Envelopes};
 use crate::wire::native::{Header, Kind, MessageWriter, Update};
 
-const ONE_WAY: Duration = Duration::from_micros(150);
-
 pub(crate) fn address(number: u16) -> Address {
     format!("10.0.0.1:{}", 7_000 + number).parse().unwrap()
 }
@@ -35,6 +33,8 @@ pub(crate) struct Cluster {
     sent: u64,
     /// A digest of every byte sent, in order.
     pub trace: u64,
+    /// How long a datagram is under way.
+    pub one_way: Duration,
     /// Directions in which nothing arrives.
     pub cut: Vec<(Address, Address)>,
 }
@@ -48,6 +48,7 @@ impl Cluster {
             in_flight: BTreeMap::new(),
             sent: 0,
             trace: 0,
+            one_way: Duration::from_micros(150),
             cut: Vec::new(),
         }
     }
@@ -165,7 +166,7 @@ impl Cluster {
 
     /// Takes what an input brought about.
     pub fn drain(&mut self, number: u16) {
-        let (now, source) = (self.now, address(number));
+        let (arrival, now, source) = (self.now + self.one_way, self.now, address(number));
         let mut buffer = [0; DATAGRAM_SIZE_MAX];
         while let Some(transmit) = self.engine(number).poll_transmit(now, &mut buffer) {
             let bytes = buffer[..transmit.size].to_vec();
@@ -173,7 +174,7 @@ impl Cluster {
                 self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
             }
             self.sent += 1;
-            self.in_flight.insert((now + ONE_WAY, self.sent), (source, transmit.target, bytes));
+            self.in_flight.insert((arrival, self.sent), (source, transmit.target, bytes));
         }
         while let Some(event) = self.engine(number).poll_event() {
             self.events.push((number, event));

@@ -1,7 +1,7 @@
 //! Whole engines on a perfect network: forming, failing, healing, leaving, and bad bytes.
 
 use super::*;
-use crate::testing::{Cluster, address, claim, config, forged};
+use crate::testing::{Cluster, address, claim, config, forged, forged_all};
 use crate::time::Duration;
 use crate::wire::native::Update;
 
@@ -393,6 +393,38 @@ fn a_peer_asked_in_vain_is_asked_again_when_others_hear_it() {
         cluster.cut.clear();
         cluster.run_until(25 * SECOND, Cluster::is_full_mesh);
     }
+}
+
+#[test]
+fn an_answer_that_comes_late_is_an_answer() {
+    let mut cluster = Cluster::new();
+    cluster.one_way = 2 * Duration::from_millis(config(0).probe_timeout_unknown_ms);
+    for number in 0..3 {
+        cluster.start(number, config(number));
+    }
+    cluster.run_until(15 * SECOND, Cluster::is_full_mesh);
+}
+
+#[test]
+fn a_node_that_learns_of_many_at_once_asks_them_at_a_pace_it_can_keep() {
+    let mut cluster = Cluster::formed(2, Role::Manager);
+    let news: Vec<Update> =
+        (100..1_100).map(|number| claim(number, MemberState::Alive, 0)).collect();
+    for news in news.chunks(16) {
+        cluster.deliver(0, address(1), &mut forged_all(0, news));
+    }
+    let asked = |cluster: &Cluster| {
+        cluster.engines[&0].stats().value(Counter::ConfirmationAttempts) as usize
+    };
+    let mut before = 0;
+    for _ in 0..10 {
+        cluster.run_for(SECOND / 2);
+        let now = asked(&cluster);
+        assert!(now - before < 130, "{} attempts in half a second", now - before);
+        before = now;
+    }
+    cluster.run_for(10 * SECOND);
+    assert!(asked(&cluster) >= news.len(), "{} of {} asked", asked(&cluster), news.len());
 }
 
 #[test]

@@ -34,9 +34,16 @@ const INCARNATION_LEAP_MAX: u32 = 1_000;
 const FOREIGN_PATIENCE: f64 = 12.0;
 /// How often a worker introduces itself to a peer that has not answered.
 const INTRODUCTION_COUNT: u8 = 3;
-/// First attempts to confirm are spread over this much time per known peer, and at most a second.
+/// First attempts to confirm are spread over this much time per known peer, and at most a second, so that
+/// not all ask a newcomer at once.
 const CONFIRMATION_SPREAD: Duration = Duration::from_millis(1);
 const CONFIRMATION_SPREAD_MAX: Duration = Duration::from_secs(1);
+/// And over this much time per peer that waits to be confirmed: a node that learns of thousands at once
+/// asks 100 to 200 of them a second.
+const CONFIRMATION_PACE: Duration = Duration::from_millis(10);
+/// Questions to unconfirmed peers that may be open at a time. Where many nodes start together on few
+/// processors, answers take longer, and then fewer questions are asked.
+const CONFIRMATION_WINDOW: usize = 64;
 
 /// What a piece of news is worth against a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,22 +218,32 @@ impl Membership {
 
     fn begin_confirmation(&mut self, context: &mut Context, slot: u32) {
         let spread = CONFIRMATION_SPREAD * self.table.peer_count() as u32;
-        let spread = spread.min(CONFIRMATION_SPREAD_MAX);
-        let wait = spread.mul_f64(context.random.unit());
-        context.effects.set_timer(Timer::Member(slot), context.now + wait);
+        let spread = spread.min(CONFIRMATION_SPREAD_MAX).mul_f64(context.random.unit());
+        self.await_turn(context, slot, spread);
+    }
+
+    /// Sets when an unconfirmed peer is asked: not before `wait` is over, and in the turn of all that wait.
+    fn await_turn(&mut self, context: &mut Context, slot: u32, wait: Duration) {
+        // Those that wait already were spread over shorter times. The square root puts later ones behind
+        // them, so that all attempts together come at no more than twice the pace.
+        let backlog = CONFIRMATION_PACE * self.table.unconfirmed_count() as u32;
+        let turn = backlog.mul_f64(context.random.unit().sqrt());
+        context.effects.set_timer(Timer::Member(slot), context.now + wait.max(turn));
     }
 
     /// Time to ask an unconfirmed peer again, or to forget it.
     fn confirmation_expired(&mut self, context: &mut Context, slot: u32) {
         let record = *self.table.get(slot);
+        let strategy = Strategy::of(record.role, context.config);
         if record.is_probed {
-            // A probe of its previous run is still open; its end decides nothing, so wait for it.
-            let wait = Duration::from_millis(context.config.probe_timeout_min_ms);
-            context.effects.set_timer(Timer::Member(slot), context.now + wait);
+            // An earlier question is still open. Its end brings the next one.
+            context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
             return;
         }
-        let strategy = Strategy::of(record.role, context.config);
         if record.confirmation_attempts < self.confirmation_limit(&strategy) {
+            if self.probes.confirmation_count() >= CONFIRMATION_WINDOW {
+                return self.await_turn(context, slot, Duration::ZERO);
+            }
             self.table.get_mut(slot).confirmation_attempts += 1;
             context.effects.count(Counter::ConfirmationAttempts);
             self.probe_member(context, slot, Purpose::Confirmation);

@@ -40,6 +40,8 @@ use table::{Identity, MemberTable, NONE, OWN_SLOT};
 pub(crate) const GREETING: u32 = 1;
 /// Marks a gossip message that tells its recipient what is known of it.
 pub(crate) const REMINDER: u32 = 2;
+/// Marks the ack of a node that has not heard an answer of its recipient yet.
+pub(crate) const STRANGER: u32 = 1;
 /// Most updates that one datagram can carry: the smallest takes 43 bytes.
 const UPDATE_COUNT_MAX: usize = 32;
 /// What a sync request needs behind its updates.
@@ -209,7 +211,7 @@ impl Membership {
             self.note_coordinate(context, slot, coordinate, None);
         }
         match header.kind {
-            Kind::Probe => self.answer_probe(context, source, header),
+            Kind::Probe => self.answer_probe(context, source, slot, header),
             Kind::Ack => self.acked(context, slot, header, coordinate, received_at),
             Kind::IndirectProbe => self.help(context, source, header),
             Kind::IndirectAck => self.acked_indirectly(context, header),
@@ -317,8 +319,12 @@ impl Membership {
     pub fn header_to(&self, outgoing: &Outgoing, recipient: Option<u32>) -> Header {
         let own = self.table.own();
         let recipient = recipient.map(|slot| self.table.get(slot));
-        // Only a run that we have heard ourselves may take this as proof of a two-way exchange.
-        let heard = recipient.filter(|record| record.state != MemberState::Unconfirmed);
+        // Only a run that we have heard ourselves may take this as proof of a two-way exchange. Whom an
+        // ack answers was heard just now.
+        let is_heard = |record: &&table::Record| {
+            record.state != MemberState::Unconfirmed || outgoing.kind == Kind::Ack
+        };
+        let heard = recipient.filter(is_heard);
         Header {
             kind: outgoing.kind,
             sequence: outgoing.sequence,

@@ -6,7 +6,7 @@
 //! (Lifeguard, section IV-A), which tells a dead target from a deaf prober.
 
 use super::table::{MemberTable, NONE};
-use super::{Context, Membership};
+use super::{Context, GREETING, Membership, STRANGER};
 use crate::config::{Config, INDIRECT_PROBE_COUNT_MAX};
 use crate::coordinate::{Coordinate, Rtt};
 use crate::effects::{Outgoing, Timer};
@@ -62,13 +62,15 @@ pub(crate) struct Probes {
     places: Vec<Probe>,
     free: Vec<u32>,
     capacity: usize,
+    confirmation_count: usize,
     turn: u16,
 }
 
 impl Probes {
     pub fn new(capacity: u32, random: &mut Random) -> Probes {
         let turn = random.next_u64() as u16;
-        Probes { places: Vec::new(), free: Vec::new(), capacity: capacity as usize, turn }
+        let (places, free) = (Vec::new(), Vec::new());
+        Probes { places, free, capacity: capacity as usize, confirmation_count: 0, turn }
     }
 
     fn open(&mut self, target: Address, purpose: Purpose) -> Option<u32> {
@@ -78,6 +80,7 @@ impl Probes {
             None => return None,
         };
         self.turn = self.turn.wrapping_add(1);
+        self.confirmation_count += usize::from(purpose == Purpose::Confirmation);
         let probe = Probe {
             sequence: u32::from(self.turn) << 16 | place,
             target,
@@ -99,6 +102,11 @@ impl Probes {
         self.places.len() - self.free.len()
     }
 
+    /// How many of the open probes ask an unconfirmed peer to show itself.
+    pub fn confirmation_count(&self) -> usize {
+        self.confirmation_count
+    }
+
     /// The places of all open probes. Allocates, so it is for rare occasions.
     pub fn open_places(&self) -> Vec<u32> {
         (0..self.places.len() as u32).filter(|&place| self.places[place as usize].is_open).collect()
@@ -108,6 +116,7 @@ impl Probes {
         let probe = &mut self.places[place as usize];
         assert!(probe.is_open, "a probe ends once");
         probe.is_open = false;
+        self.confirmation_count -= usize::from(probe.purpose == Purpose::Confirmation);
         self.free.push(place);
         *probe
     }
@@ -280,8 +289,13 @@ impl Membership {
         }
         let Some(slot) = slot else { return };
         self.table.get_mut(slot).is_probed = is_planted(PlantedFault::ProbeNeverEnds);
-        if is_detection {
-            self.probe_failed(context, slot, &probe);
+        match self.table.get(slot).state {
+            // It was asked before it was restarted, and could not be asked again until now.
+            MemberState::Unconfirmed if is_detection => {
+                context.effects.set_timer(Timer::Member(slot), context.now);
+            }
+            _ if is_detection => self.probe_failed(context, slot, &probe),
+            _ => {}
         }
     }
 
@@ -320,11 +334,19 @@ impl Membership {
     }
 
     /// Somebody asks whether this node is there.
-    pub(crate) fn answer_probe(&mut self, context: &mut Context, source: Address, header: &Header) {
+    pub(crate) fn answer_probe(
+        &mut self,
+        context: &mut Context,
+        source: Address,
+        slot: Option<u32>,
+        header: &Header,
+    ) {
         context.effects.count(Counter::ProbesReceived);
+        let state = slot.map(|slot| self.table.get(slot).state);
+        let parameter = if state == Some(MemberState::Unconfirmed) { STRANGER } else { 0 };
         let answer = Outgoing::new(Kind::Ack, header.sender);
         let sequence = header.sequence;
-        context.effects.transmit(Outgoing { destination: source, sequence, ..answer });
+        context.effects.transmit(Outgoing { destination: source, sequence, parameter, ..answer });
     }
 
     /// Somebody asks whether this node can reach another.
@@ -356,6 +378,11 @@ impl Membership {
         coordinate: Option<&Coordinate>,
         received_at: Instant,
     ) {
+        if header.parameter == STRANGER {
+            // Give it the third leg of the handshake, even if its answer took so long that nobody waits.
+            let greeting = Outgoing::new(Kind::Gossip, header.sender);
+            context.effects.transmit(Outgoing { parameter: GREETING, ..greeting });
+        }
         let Some(place) = self.probes.find(header.sequence) else {
             context.effects.count(Counter::UnmatchedAcks);
             return;
@@ -378,11 +405,6 @@ impl Membership {
         }
         if let Some(slot) = slot {
             self.confirm(context, slot);
-            if header.recipient_generation != self.table.own().generation {
-                // The peer has not heard an answer of ours yet: give it the third leg of the handshake.
-                let greeting = Outgoing::new(Kind::Gossip, header.sender);
-                context.effects.transmit(Outgoing { parameter: super::GREETING, ..greeting });
-            }
         }
     }
 

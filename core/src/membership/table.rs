@@ -223,6 +223,11 @@ impl MemberTable {
         self.groups[Group::Active as usize].len()
     }
 
+    /// Peers that are known from hearsay only.
+    pub fn unconfirmed_count(&self) -> usize {
+        self.groups[Group::Unconfirmed as usize].len()
+    }
+
     /// The slots of peers that take part, in no particular order.
     pub fn active(&self) -> &[u32] {
         &self.groups[Group::Active as usize]
