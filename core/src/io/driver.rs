@@ -1,7 +1,8 @@
 //! The loop of a node thread: it carries inputs to engines and their outputs to sockets and hosts.
 //!
 //! A round has five steps: wait, take a bounded number of inputs, take commands, fire due timers,
-//! settle. Settling a node means to publish its mirror and to hand its events over. A node that
+//! settle. While more inputs wait, timers do, too, for a moment: the answer that a timer misses may
+//! be among them, and a thread that is behind must not ask more than it can listen to. Settling a node means to publish its mirror and to hand its events over. A node that
 //! cannot be settled at once (a host that reads, a full mailbox) is settled in a later round. Its
 //! engine's own bounded queue holds the rest, and counts what it loses.
 //!
@@ -24,6 +25,8 @@ use crate::time::{Duration, Instant};
 
 /// Inputs taken in one round before timers and commands have their turn.
 const ROUND_INPUTS_MAX: usize = 256;
+/// How long timers wait while inputs do.
+const TIMER_PATIENCE: Duration = Duration::from_millis(50);
 /// The mirror of a busy node is brought up to date this often, and before every event.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 /// What a timer changed without an event (a counter or two) may wait for the next datagram, which
@@ -220,18 +223,17 @@ impl<T: Transport> Driver<T> {
     pub(super) fn run(mut self) {
         while !self.finishing || self.nodes.iter().any(Option::is_some) {
             self.wait();
-            self.take_inputs();
+            let is_behind = self.take_inputs();
             self.take_commands();
-            self.fire_timers();
+            self.fire_timers(is_behind);
             self.settle();
         }
     }
 
     fn wait(&mut self) {
         let may_sleep = self.commands.declare_asleep();
-        let deadline = self.deadlines.iter().copied().min().unwrap_or(Instant::MAX);
         let timeout = match may_sleep {
-            true => clock::time_until(deadline, clock::now()),
+            true => clock::time_until(self.first_deadline(), clock::now()),
             false => Some(Duration::ZERO),
         };
         self.transport.wait(timeout);
@@ -239,7 +241,12 @@ impl<T: Transport> Driver<T> {
         self.receive_clock.begin_round(clock::now());
     }
 
-    fn take_inputs(&mut self) {
+    fn first_deadline(&self) -> Instant {
+        self.deadlines.iter().copied().min().unwrap_or(Instant::MAX)
+    }
+
+    /// Returns whether more inputs may wait.
+    fn take_inputs(&mut self) -> bool {
         for _ in 0..ROUND_INPUTS_MAX {
             match self.transport.receive() {
                 Some(Input::Datagram { token, source, stamp, bytes }) => {
@@ -251,9 +258,10 @@ impl<T: Transport> Driver<T> {
                     self.touch(token);
                 }
                 Some(Input::Closed { token }) => self.forget(token),
-                None => break,
+                None => return false,
             }
         }
+        true
     }
 
     fn take_commands(&mut self) {
@@ -316,8 +324,11 @@ impl<T: Transport> Driver<T> {
         let _ = reply.map(|reply| reply.send(()));
     }
 
-    fn fire_timers(&mut self) {
+    fn fire_timers(&mut self, is_behind: bool) {
         let now = clock::now();
+        if is_behind && now.saturating_since(self.first_deadline()) < TIMER_PATIENCE {
+            return;
+        }
         for index in 0..self.deadlines.len() {
             if self.deadlines[index] > now {
                 continue;
