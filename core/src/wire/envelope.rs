@@ -23,6 +23,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::config::{DATAGRAM_SIZE_MAX, Secret};
 use crate::random::Random;
+use crate::slots;
 use crate::stats::Counter;
 use crate::wire::replay::ReplayWindow;
 
@@ -257,7 +258,7 @@ impl Envelopes {
         if is_full {
             self.sessions[slot] = session;
         } else {
-            self.sessions.push(session);
+            slots::push(&mut self.sessions, session);
         }
         let hash = self.hash(id);
         let Envelopes { index, sessions, hash_key, .. } = self;
