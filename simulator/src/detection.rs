@@ -2,7 +2,8 @@
 //!
 //! Nodes join through three seeds within the first second. When every node has confirmed every
 //! other, `crashes` of them crash at random times, none of them a seed as long as there are others,
-//! and it is noted who declares what dead, and when.
+//! and it is noted who declares what dead, and when. Where nobody knows everybody, because tables are
+//! smaller than the cluster, those crash whom many know.
 
 use shoal_core::random::Random;
 use shoal_core::{
@@ -246,7 +247,9 @@ fn plan_crashes(
     random: &mut Random,
 ) -> Vec<(Instant, u32)> {
     let seeds = SEED_COUNT.min(options.nodes - options.crashes);
-    let mut victims: Vec<u32> = (seeds..options.nodes).collect();
+    // Where tables are too small for everybody they hold those who came first.
+    let known = options.nodes.min(options.config.member_capacity / 2).max(seeds + options.crashes);
+    let mut victims: Vec<u32> = (seeds..known).collect();
     random.shuffle(&mut victims);
     let room = end.saturating_since(formed).saturating_sub(DETECTION_ROOM);
     let mut plan: Vec<(Instant, u32)> = victims[..options.crashes as usize]

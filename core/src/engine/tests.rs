@@ -420,7 +420,7 @@ fn a_node_that_learns_of_many_at_once_asks_them_at_a_pace_it_can_keep() {
     for _ in 0..10 {
         cluster.run_for(SECOND / 2);
         let now = asked(&cluster);
-        assert!(now - before < 130, "{} attempts in half a second", now - before);
+        assert!(now - before <= 250, "{} attempts in half a second", now - before);
         before = now;
     }
     cluster.run_for(10 * SECOND);

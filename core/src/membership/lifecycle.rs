@@ -39,8 +39,8 @@ const INTRODUCTION_COUNT: u8 = 3;
 const CONFIRMATION_SPREAD: Duration = Duration::from_millis(1);
 const CONFIRMATION_SPREAD_MAX: Duration = Duration::from_secs(1);
 /// And over this much time per peer that waits to be confirmed: a node that learns of thousands at once
-/// asks 100 to 200 of them a second.
-const CONFIRMATION_PACE: Duration = Duration::from_millis(10);
+/// asks at most 500 of them a second.
+const CONFIRMATION_PACE: Duration = Duration::from_millis(4);
 /// Questions to unconfirmed peers that may be open at a time. Where many nodes start together on few
 /// processors, answers take longer, and then fewer questions are asked.
 const CONFIRMATION_WINDOW: usize = 64;
