@@ -20,6 +20,7 @@ from typing import Any
 from timing import figure, repeated_cost_ns
 
 REFERENCE = Path(__file__).with_name("reference.py")
+TURNS = 3
 TOLERANCE = 1e-9
 
 
@@ -37,6 +38,19 @@ def ask(side: str, *arguments: str) -> Any:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise Missing(f"{' '.join(command)}: {last}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turns(sides: list[str], seconds: float) -> list[Any]:
+    """What each of these sides takes. They are timed in turns, and of each figure the calmest turn counts, so
+    that what else the machine does at a time meets no side alone."""
+    turns = [[ask(side, "times", str(seconds / TURNS)) for side in sides] for _ in range(TURNS)]
+    return [calmest(list(of_side)) for of_side in zip(*turns)]
+
+
+def calmest(turns: list[Any]) -> Any:
+    figures = zip(*(turn["figures"] for turn in turns))
+    chosen = [min(figure, key=lambda one: one["value"]) for figure in figures]
+    return {"figures": chosen, "skipped": turns[0]["skipped"]}
 
 
 def is_near(one: float, other: float) -> bool:
@@ -139,8 +153,8 @@ def main() -> None:
     if "HYPERSCALE_PATH" not in os.environ:
         why = "HYPERSCALE_PATH is not set; compared with a plain-Python model of its documents"
         skipped.append({"what": "hyperscale's own classes", "why": why})
-    reference = ask(side, "times", str(seconds))
-    figures, more = reference["figures"], reference["skipped"]
+    figures: list[dict[str, object]] = []
+    sides = [side]
     try:
         import shoal
     except ImportError as error:
@@ -151,8 +165,10 @@ def main() -> None:
         check_routing(shoal, answers)
         check_drop_in(ask("drop-in", "answers"), answers)
         figures += times(shoal, answers, seconds)
-        figures += ask("drop-in", "times", str(seconds))["figures"]
-    print(json.dumps({"figures": figures, "skipped": skipped + more}))
+        sides.append("drop-in")
+    timed = in_turns(sides, seconds)
+    figures += [figure for one in timed for figure in one["figures"]]
+    print(json.dumps({"figures": figures, "skipped": skipped + timed[0]["skipped"]}))
 
 
 if __name__ == "__main__":

@@ -30,17 +30,22 @@ def cost_ns(call: Callable[[], object], seconds: float) -> list[float]:
     return samples
 
 
+def loop_cost_ns(loop: Callable[[], object], count: int, seconds: float) -> list[float]:
+    """The same for a call that is so short that the loop around it would show: this is the loop, with so
+    many calls in it."""
+    return [cost / count for cost in cost_ns(loop, seconds)]
+
+
 def repeated_cost_ns(
     call: Callable[..., object], arguments: list[Any], seconds: float
 ) -> list[float]:
-    """The same for a call that is so short that the loop around it would show: it is called with each
-    of these in turn, inside one loop."""
+    """The same for a function that is called with each of these in turn."""
 
     def every() -> None:
         for one in arguments:
             call(*one)
 
-    return [cost / len(arguments) for cost in cost_ns(every, seconds)]
+    return loop_cost_ns(every, len(arguments), seconds)
 
 
 def figure(name: str, samples: list[float]) -> dict[str, object]:

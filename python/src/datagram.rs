@@ -18,7 +18,7 @@ use shoal_core::wire::hyperscale::{
 
 use crate::convert::{AddressText, Secrets};
 use crate::errors::Failure;
-use crate::hyperscale::coordinates::NetworkCoordinate;
+use crate::hyperscale::place::NetworkCoordinate;
 
 /// Seals and opens datagrams with one ring of secrets: the first seals, all open.
 #[pyclass(frozen, module = "shoal")]

@@ -49,10 +49,12 @@ mod _native {
     use crate::hyperscale::candidates::{HyperscaleCandidate, HyperscaleRanking};
     #[pymodule_export]
     use crate::hyperscale::coordinates::{
-        HyperscaleEngine, HyperscaleTracker, NetworkCoordinate, hyperscale_estimate_seconds,
+        HyperscaleEngine, HyperscaleTracker, hyperscale_estimate_seconds,
     };
     #[pymodule_export]
     use crate::hyperscale::gossip::GossipQueue;
+    #[pymodule_export]
+    use crate::hyperscale::place::NetworkCoordinate;
     #[pymodule_export]
     use crate::ids::{JobId, WorkerId, WorkflowId};
     #[pymodule_export]

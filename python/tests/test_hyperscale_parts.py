@@ -9,6 +9,7 @@ import json
 import math
 import pickle
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -116,6 +117,42 @@ def test_wrong_arguments_are_type_errors() -> None:
         NetworkCoordinate([0.0] * 9, 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match="dimensions"):
         NetworkCoordinateEngine(VivaldiConfig(dimensions=9))
+
+
+def test_a_coordinate_that_is_kept_is_not_changed_by_later_samples() -> None:
+    tracker = CoordinateTracker()
+    kept = [tracker.update_peer_coordinate("peer", at(0.1), 10.0) for _ in range(3)]
+    listed = tracker.update_peer_coordinate("peer", at(0.1), 10.0).vec
+    pictures = [coordinate.to_dict() for coordinate in kept]
+    before = list(listed)
+    for _ in range(3):
+        tracker.update_peer_coordinate("peer", at(0.2), 50.0)
+    assert [coordinate.to_dict() for coordinate in kept] == pictures
+    assert [coordinate.sample_count for coordinate in kept] == [1, 2, 3]
+    assert listed == before
+    assert tracker.get_coordinate().sample_count == 7
+
+
+def test_a_tracker_takes_an_engine_or_constants() -> None:
+    engine = NetworkCoordinateEngine(VivaldiConfig(k_sigma=3.0))
+    tracker = CoordinateTracker(engine)
+    assert tracker._engine is engine
+    assert tracker.get_config() is engine.get_config()
+    tracker.update_peer_coordinate("peer", at(0.1), 10.0)
+    assert engine.get_coordinate() == tracker.get_coordinate()
+    again = CoordinateTracker(config=VivaldiConfig(k_sigma=3.0))
+    assert again.estimate_rtt_ucb_ms() == 100.0 + 3.0 * 50.0
+    with pytest.raises(TypeError):
+        CoordinateTracker(untyped("engine"))
+
+
+def test_a_tracker_may_be_derived_from_and_watched() -> None:
+    class Named(CoordinateTracker):
+        name = "own"
+
+    for tracker in (Named(), CoordinateTracker()):
+        untyped(tracker).note = "attribute"
+        assert weakref.ref(tracker)() is tracker
 
 
 def test_peers_are_forgotten() -> None:

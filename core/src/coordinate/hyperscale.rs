@@ -117,6 +117,29 @@ impl HyperscaleConfig {
     }
 }
 
+impl HyperscaleConfig {
+    /// The upper bound of the round trip between two places, in ms; for `None` that of an unknown
+    /// peer.
+    pub fn upper_ms(&self, own: &Coordinate, peer: Option<&Coordinate>) -> f64 {
+        match peer {
+            None => self.bound(self.rtt_default_ms, self.sigma_default_ms),
+            Some(peer) => {
+                self.upper_of(estimate_seconds(own, peer) * 1000.0, own.error + peer.error)
+            }
+        }
+    }
+
+    /// The upper bound of an estimate in ms when the errors of both ends have this sum, in seconds.
+    fn upper_of(&self, estimate_ms: f64, error_sum: f64) -> f64 {
+        let sigma_ms = (error_sum * 1000.0).clamp(self.sigma_min_ms, self.sigma_max_ms);
+        self.bound(estimate_ms, sigma_ms)
+    }
+
+    fn bound(&self, estimate_ms: f64, sigma_ms: f64) -> f64 {
+        (estimate_ms + self.k_sigma * sigma_ms).clamp(self.rtt_min_ms, self.rtt_max_ms)
+    }
+}
+
 /// The Python node's coordinate engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hyperscale {
@@ -165,13 +188,9 @@ impl Hyperscale {
         }
         let config = &self.config;
         let own = &mut self.coordinate;
-        let mismatch = round_trip - estimate_seconds(own, peer);
-
-        let mut direction = [0.0; DIMENSIONS];
-        for ((out, own), peer) in direction.iter_mut().zip(own.vector).zip(peer.vector) {
-            *out = own - peer;
-        }
+        let mut direction = difference(own, peer);
         let length = euclidean(&direction);
+        let mismatch = round_trip - with_ends(length, own, peer);
         if length > 0.0 {
             for component in &mut direction {
                 *component /= length;
@@ -201,21 +220,12 @@ impl Hyperscale {
 
     /// The upper bound for a peer, in ms; for `None` that of an unknown peer.
     pub fn upper_ms(&self, peer: Option<&Coordinate>) -> f64 {
-        match peer {
-            None => self.bound(self.config.rtt_default_ms, self.config.sigma_default_ms),
-            Some(peer) => self.upper_of(self.estimate_ms(peer), peer.error),
-        }
+        self.config.upper_ms(&self.coordinate, peer)
     }
 
     /// The upper bound of an estimate in ms for a peer with this error in seconds.
     pub(super) fn upper_of(&self, estimate_ms: f64, peer_error: f64) -> f64 {
-        let sigma = (self.coordinate.error + peer_error) * 1000.0;
-        self.bound(estimate_ms, sigma.clamp(self.config.sigma_min_ms, self.config.sigma_max_ms))
-    }
-
-    fn bound(&self, estimate_ms: f64, sigma_ms: f64) -> f64 {
-        let config = &self.config;
-        (estimate_ms + config.k_sigma * sigma_ms).clamp(config.rtt_min_ms, config.rtt_max_ms)
+        self.config.upper_of(estimate_ms, self.coordinate.error + peer_error)
     }
 
     /// How good a coordinate is, 0 to 1, from its samples, its error in seconds and its age in
@@ -242,12 +252,20 @@ impl Hyperscale {
 
 /// The predicted round trip in seconds.
 pub fn estimate_seconds(own: &Coordinate, peer: &Coordinate) -> f64 {
+    with_ends(euclidean(&difference(own, peer)), own, peer)
+}
+
+fn difference(own: &Coordinate, peer: &Coordinate) -> [f64; DIMENSIONS] {
     let mut difference = own.vector;
     for (component, peer) in difference.iter_mut().zip(peer.vector) {
         *component -= peer;
     }
+    difference
+}
+
+fn with_ends(distance: f64, own: &Coordinate, peer: &Coordinate) -> f64 {
     let ends = own.height + peer.height + own.adjustment + peer.adjustment;
-    (euclidean(&difference) + ends).max(0.0)
+    (distance + ends).max(0.0)
 }
 
 fn euclidean(vector: &[f64; DIMENSIONS]) -> f64 {

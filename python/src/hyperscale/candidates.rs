@@ -320,8 +320,7 @@ impl HyperscaleRanking {
         cooling: Option<&Bound<'py, PyDict>>,
         current: Option<&str>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let unknown_ms =
-            tracker.map_or(2.0 * RTT_DEFAULT_MS, |tracker| tracker.bound_of_unknown(py));
+        let unknown_ms = tracker.map_or(2.0 * RTT_DEFAULT_MS, HyperscaleTracker::bound_of_unknown);
         let tracker = match tracker {
             Some(tracker) if tracker.has_peers(py)? => Some((tracker, monotonic_seconds())),
             _ => None,

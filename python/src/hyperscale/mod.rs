@@ -1,12 +1,14 @@
 //! Parts of `shoal.hyperscale`: classes with the names and the arithmetic of the Python node.
 //!
 //! Only what is on a hot path is here; the rest of that package is Python. Unlike the classes of
-//! `shoal` itself these are mutable, because the ones they stand in for are. A second thread that
-//! touches one in the middle of a call gets an exception, never a torn value.
+//! `shoal` itself these are mutable, because the ones they stand in for are. Coordinates are read
+//! and set number by number, as a dataclass is; of the others, a second thread that touches one in
+//! the middle of a call gets an exception, never a torn value.
 
 pub(crate) mod candidates;
 pub(crate) mod coordinates;
 pub(crate) mod gossip;
+pub(crate) mod place;
 
 /// Seconds of the clock that `time.monotonic()` reads.
 fn monotonic_seconds() -> f64 {
