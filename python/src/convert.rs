@@ -14,6 +14,7 @@ use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, IntoPyObject};
 use shoal_core::config::SECRET_COUNT_MAX;
 use shoal_core::coordinate::DIMENSIONS;
+use shoal_core::wire::hyperscale::{ADDRESS_TEXT_SIZE_MAX, address_text};
 use shoal_core::{Address, DatacenterName, Duration, Secret};
 
 use crate::errors::Failure;
@@ -28,7 +29,7 @@ impl<'py> IntoPyObject<'py> for AddressText {
     type Error = std::convert::Infallible;
 
     fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
-        Ok(PyString::new(py, &self.0.to_string()))
+        Ok(PyString::new(py, address_text(self.0, &mut [0; ADDRESS_TEXT_SIZE_MAX])))
     }
 }
 

@@ -4,16 +4,18 @@
 //! `DatagramError` that says why; entries of a section that break its form are left out, as the
 //! engine does.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use shoal_core::Address;
 use shoal_core::random::Random;
 use shoal_core::stats::Counter;
 use shoal_core::wire::hyperscale::compression::{PACKING_OVERHEAD, pack};
 use shoal_core::wire::hyperscale::envelope::{OVERHEAD, SEALED_OFFSET};
 use shoal_core::wire::hyperscale::{
-    Envelopes, FRAME_SIZE_MAX, Frame, FrameKind, Message, Payload, Unpacker,
+    Envelopes, FRAME_SIZE_MAX, Frame, FrameKind, Message, Name as MessageName, Payload, Unpacker,
 };
 
 use crate::convert::{AddressText, Secrets};
@@ -104,10 +106,8 @@ impl Envelope {
     fn parse(&self, datagram: &[u8]) -> PyResult<Datagram> {
         let mut state = self.state()?;
         let frame = state.open(datagram).map_err(refused)?;
-        if Frame::parse(frame).is_err() {
-            return Err(Failure::Datagram("the datagram holds no frame".to_owned()).into());
-        }
-        Ok(Datagram { frame: frame.into() })
+        let no_frame = || Failure::Datagram("the datagram holds no frame".to_owned());
+        Ok(Datagram::read(frame).ok_or_else(no_frame)?)
     }
 }
 
@@ -117,27 +117,60 @@ impl Envelope {
     }
 }
 
-/// A datagram of the Python node. Each part is read when it is asked for.
+/// A datagram of the Python node. What most programs look at was read when it was opened, the rest
+/// is when it is asked for.
 #[pyclass(frozen, module = "shoal")]
 pub(crate) struct Datagram {
     frame: Box<[u8]>,
+    kind: FrameKind,
+    clock: Option<u64>,
+    sender: Range<usize>,
+    handler: Range<usize>,
+    payload: Range<usize>,
+    /// The payload without its sections.
+    base: Range<usize>,
+    name: Option<MessageName>,
+    target: Option<Address>,
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Where a part of these bytes lies in them.
+fn range(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
+}
+
 impl Datagram {
-    fn frame(&self) -> Frame<'_> {
-        Frame::parse(&self.frame).expect("it was read when the datagram was opened")
+    fn read(frame: &[u8]) -> Option<Datagram> {
+        let Frame { kind, sender, handler, clock, payload, .. } = Frame::parse(frame).ok()?;
+        let base = Payload::parse(payload).base;
+        let message = Message::parse(base);
+        Some(Datagram {
+            frame: frame.into(),
+            kind,
+            clock,
+            sender: range(frame, sender),
+            handler: range(frame, handler),
+            payload: range(frame, payload),
+            base: range(frame, base),
+            name: message.name,
+            target: message.target(),
+        })
+    }
+
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        &self.frame[range.clone()]
     }
 
     fn payload(&self) -> Payload<'_> {
-        Payload::parse(self.frame().payload)
+        Payload::parse(self.part(&self.payload))
     }
 
     fn message(&self) -> Message<'_> {
-        Message::parse(self.payload().base)
+        Message::parse(self.part(&self.base))
     }
 }
 
@@ -146,7 +179,7 @@ impl Datagram {
     /// "request" or "reply".
     #[getter]
     fn kind(&self) -> &'static str {
-        match self.frame().kind {
+        match self.kind {
             FrameKind::Request => "request",
             FrameKind::Reply => "reply",
         }
@@ -155,25 +188,25 @@ impl Datagram {
     /// Where the sender says that it is reached.
     #[getter]
     fn sender(&self) -> String {
-        text(self.frame().sender)
+        text(self.part(&self.sender))
     }
 
     /// Whom the message is for at the receiver; "receive" for all membership messages.
     #[getter]
     fn handler(&self) -> String {
-        text(self.frame().handler)
+        text(self.part(&self.handler))
     }
 
     /// The sender's Lamport clock, or `None` when it is not there or not believable.
     #[getter]
     fn clock(&self) -> Option<u64> {
-        self.frame().clock
+        self.clock
     }
 
     /// What is asked, answered or told; `None` when the protocol knows no such name.
     #[getter]
     fn name(&self) -> Option<&'static str> {
-        self.message().name.map(|name| name.text())
+        self.name.map(|name| name.text())
     }
 
     /// What stands between the name and the target.
@@ -187,7 +220,7 @@ impl Datagram {
     /// The node that the message is about.
     #[getter]
     fn target(&self) -> Option<AddressText> {
-        self.message().target().map(AddressText)
+        self.target.map(AddressText)
     }
 
     /// What stands in the target's place, as it came.
@@ -199,7 +232,7 @@ impl Datagram {
     /// The message with all its sections.
     #[getter(payload)]
     fn payload_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.frame().payload)
+        PyBytes::new(py, self.part(&self.payload))
     }
 
     /// The state that the sender attached.

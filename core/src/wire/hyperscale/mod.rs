@@ -43,6 +43,7 @@ pub use envelope::Envelopes;
 pub use frame::{Clock, Frame, FrameKind};
 pub use message::{Message, Name};
 pub use payload::Payload;
+pub use text::{ADDRESS_TEXT_SIZE_MAX, address_text};
 
 /// The largest frame that is unpacked, in bytes. A frame is a header of some hundred bytes and a
 /// payload that the Python node never makes longer than about 2,700 bytes.

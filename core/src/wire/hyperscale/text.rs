@@ -121,6 +121,17 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     rest.is_none().then(|| Ipv4Addr::from(octets))
 }
 
+/// Room for the text of any address.
+pub const ADDRESS_TEXT_SIZE_MAX: usize = 64;
+
+/// The text of an address, as its `Display` writes it and in a fraction of the time.
+pub fn address_text(address: Address, buffer: &mut [u8; ADDRESS_TEXT_SIZE_MAX]) -> &str {
+    let mut writer = TextWriter::new(buffer);
+    writer.push_address(address);
+    let size = writer.finish().expect("the longest address has 47 characters");
+    utf8(&buffer[..size]).expect("an address is ASCII")
+}
+
 /// Appends to a buffer of fixed size; what does not fit sets a flag and the text is worthless.
 #[derive(Debug)]
 pub(super) struct TextWriter<'a> {
@@ -217,6 +228,17 @@ mod tests {
         write(&mut writer);
         let size = writer.finish().unwrap();
         String::from_utf8(buffer[..size].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_displayed() {
+        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535";
+        for text in ["0.0.0.0:0", "255.255.255.255:65535", "[::1]:7462", longest] {
+            let address: Address = text.parse().unwrap();
+            let mut buffer = [0; ADDRESS_TEXT_SIZE_MAX];
+            assert_eq!(address_text(address, &mut buffer), address.to_string());
+            assert_eq!(address.to_string(), text);
+        }
     }
 
     #[test]
