@@ -60,6 +60,7 @@ from shoal._errors import (
     ForkedError,
     LeaveTimeoutError,
     LifecycleError,
+    MissingExtraError,
     ShoalError,
     StartError,
 )
@@ -198,6 +199,7 @@ __all__ = [
     "MemberEvent",
     "MemberNews",
     "MemberState",
+    "MissingExtraError",
     "Node",
     "NodeThread",
     "ObservedConfig",

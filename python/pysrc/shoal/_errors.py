@@ -41,5 +41,12 @@ class ClosedError(LifecycleError):
     """The node is closed, or its thread has ended. Only a new node can go on."""
 
 
+class MissingExtraError(ShoalError, ImportError):
+    """A module needs a package that Shoal does without; the message says what to install."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"{module} needs more packages: pip install 'shoal[{extra}]'")
+
+
 class ForkedError(LifecycleError):
     """The object belongs to the parent process: threads do not survive a fork."""
