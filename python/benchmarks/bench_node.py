@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import shoal
 
@@ -51,7 +52,8 @@ for _ in range(count):
 CLOCK = """
 import os, struct, sys, time
 for _ in range(int(sys.argv[1])):
-    time.sleep(0.02)
+    # Out of step with the events.
+    time.sleep(0.017)
     os.write(1, struct.pack("q", time.monotonic_ns()))
 sys.stdin.read()
 """
@@ -127,50 +129,55 @@ def call_costs(peers: int) -> dict[str, float]:
         return {name: cost_us(call) for name, call in calls.items()}
 
 
-def event_latencies_us(
-    peers: int, new_loop: Callable[[], asyncio.AbstractEventLoop]
-) -> list[float]:
-    """Microseconds from the arrival of the datagram that brought an event to the line of the
-    coroutine that waited for it; sorted."""
+class Latencies(NamedTuple):
+    """Microseconds, sorted."""
 
-    async def observe() -> list[float]:
-        latencies: list[float] = []
+    events: list[float]
+    """From the arrival of the datagram that brought an event to the line of the coroutine that
+    waited for it: a wake-up of the node's thread, and one of the event loop."""
+    bare: list[float]
+    """From another process's write into a pipe to the line of the coroutine that waited for it:
+    what this machine and this event loop take for one wake-up, without Shoal."""
+
+
+def latencies(count: int, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Latencies:
+    """So many events and bare wake-ups. They come by turns, so that what else the machine does at a
+    time meets both."""
+
+    async def observe() -> Latencies:
+        found = Latencies([], [])
         with ExitStack() as stack:
             async with shoal.Node("127.0.0.1:0", secret=SECRET) as node:
+                pipe = spawn(stack, CLOCK, str(10 * count)).stdout
+                assert pipe is not None
+                bare = asyncio.create_task(observe_bare(pipe.fileno(), found.bare))
                 events = node.events()
-                churn = spawn(stack, CHURN, node.address, str(peers))
-                while len(latencies) < peers and churn.poll() is None:
+                churn = spawn(stack, CHURN, node.address, str(count))
+                while len(found.events) < count and churn.poll() is None:
                     event = await anext(events)
                     now = time.monotonic_ns()
                     if isinstance(event, shoal.MemberEvent) and event.state == "unconfirmed":
-                        latencies.append((now - event.at_ns) / 1e3)
-        return sorted(latencies)
+                        found.events.append((now - event.at_ns) / 1e3)
+                bare.cancel()
+                await asyncio.wait([bare])
+        return Latencies(sorted(found.events), sorted(found.bare))
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(observe())
 
 
-def bare_latencies_us(count: int, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> list[float]:
-    """The same for a pipe that another process writes its clock into: what this machine and this
-    event loop take for one wake-up, without Shoal; sorted."""
-
-    async def observe() -> list[float]:
-        loop = asyncio.get_running_loop()
-        latencies: list[float] = []
-        arrived: asyncio.Future[bytes] = loop.create_future()
-        with ExitStack() as stack:
-            pipe = spawn(stack, CLOCK, str(count)).stdout
-            assert pipe is not None
-            loop.add_reader(pipe, lambda: arrived.set_result(os.read(pipe.fileno(), 8)))
-            for _ in range(count):
-                (written_ns,) = struct.unpack("q", await arrived)
-                latencies.append((time.monotonic_ns() - written_ns) / 1e3)
-                arrived = loop.create_future()
-            loop.remove_reader(pipe)
-        return sorted(latencies)
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(observe())
+async def observe_bare(pipe: int, found: list[float]) -> None:
+    """Notes how late another process's clock comes through a pipe, until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[bytes] = loop.create_future()
+    loop.add_reader(pipe, lambda: arrived.set_result(os.read(pipe, 8)))
+    try:
+        while True:
+            (written_ns,) = struct.unpack("q", await arrived)
+            found.append((time.monotonic_ns() - written_ns) / 1e3)
+            arrived = loop.create_future()
+    finally:
+        loop.remove_reader(pipe)
 
 
 def idle_costs(seconds: float) -> tuple[float, float]:
@@ -218,12 +225,14 @@ def main() -> None:
         for name, cost in call_costs(peers).items():
             print(f"{name:<28} {cost:10.3f} us")
     for name, factory in loops().items():
-        for what, measure in (("event", event_latencies_us), ("bare pipe", bare_latencies_us)):
-            latencies = measure(options.events, factory)
+        found = latencies(options.events, factory)
+        for what, times in (("event", found.events), ("bare pipe", found.bare)):
             print(
-                f"{what} to coroutine, {name:<8} {statistics.median(latencies):10.1f} us median, "
-                f"{statistics.quantiles(latencies, n=100)[98]:.1f} us p99 of {len(latencies)}"
+                f"{what} to coroutine, {name:<8} {statistics.median(times):10.1f} us median, "
+                f"{statistics.quantiles(times, n=100)[98]:.1f} us p99 of {len(times)}"
             )
+        ratio = statistics.median(found.events) / statistics.median(found.bare)
+        print(f"event over bare pipe, {name:<8} {ratio:10.2f} times")
     megabytes, share = idle_costs(options.seconds)
     print(f"idle process in a cluster of 5 {megabytes:8.1f} MB, {share:.3f} % of a core")
 

@@ -195,16 +195,15 @@ class EventStream(AsyncIterator[Event]):
         self.close()
 
     def take(self, events: Sequence[Event]) -> None:
-        """Takes its copy of new events."""
+        """Takes its copy of new events. Called in its loop, which therefore is open."""
         self._buffer.extend(events)
-        self._wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def end(self, error: LifecycleError | None = None) -> None:
         """Nothing will follow, and why where that is a defect."""
         self._ended, self._error = True, error
-        self._wake()
-
-    def _wake(self) -> None:
         if self._waiter is not None and _is_awaited(self._waiter):
             self._waiter.set_result(None)
 
@@ -355,10 +354,13 @@ class EventHub:
             # Closed by another thread, which is an end, or stopped by a defect, which is none.
             self._finish(error if self._native.is_open else None)
             return
-        streams = self._live_streams()
-        for stream in streams:
-            stream.take(events)
-        if not streams:
+        # The waiting task goes on only when this has ended, and after a sleep every line is slow.
+        is_taken = False
+        for known in self._streams:
+            if (stream := known()) is not None:
+                stream.take(events)
+                is_taken = True
+        if not is_taken:
             self._pending.extend(events)
             self._rest()
         if self._native.has_left:
