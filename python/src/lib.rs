@@ -3,8 +3,8 @@
 //! This crate converts and nothing else. It knows no event loop and keeps no Python object alive:
 //! the asyncio side, the exceptions, the enums and the settings class are Python code in
 //! `pysrc/shoal`, which imports from here and adds what is Python's own. Every class of `shoal` is
-//! frozen and guards its state itself, so that the module needs no global interpreter lock; those
-//! of `shoal.hyperscale` refuse a second thread instead.
+//! frozen and guards its state itself, as the coordinates of `shoal.hyperscale` do, so that the
+//! module needs no global interpreter lock; the other classes there refuse a second thread instead.
 
 mod clock;
 mod config;
