@@ -2,24 +2,21 @@
 //!
 //! Both clusters run side by side in one network namespace, so that the same packet filter loses
 //! their datagrams and each stop hits the agent of the same number in both. Counted are failure
-//! events about agents that ran at that moment: *false*; and those of them whose subject had not
-//! been stopped for [`SETTLED`]: *false of settled* (Lifeguard's false positives: the subject is
-//! healthy).
+//! events about agents that ran at that moment: *false*; and those of them whose subject was
+//! [`Condition::Settled`]: *false of settled* (Lifeguard's false positives: the subject is healthy).
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use shoal_benches::figures::Results;
+use shoal_simulator::schedule::{Action, Condition, Step, condition, draw};
 
 use super::fleet::{Fleet, Sight, Sighting, Stack};
 use super::sandbox;
-use super::schedule::{Action, Step, draw};
 
 const PORT: u16 = 20_500;
 /// After the schedule, for what is still under way.
 const QUIET: Duration = Duration::from_secs(15);
-/// An agent that has run for so long is over its last stop.
-const SETTLED: Duration = Duration::from_secs(10);
 
 /// Runs the comparison.
 ///
@@ -71,32 +68,6 @@ fn act(fleet: &mut Fleet, action: Action) {
         Action::Kill(agent) => fleet.kill(agent),
         Action::Lose(_) => {}
     }
-}
-
-/// What an agent was at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
-    Killed,
-    Stopped,
-    /// Runs, but was stopped not long ago.
-    Resumed,
-    Settled,
-}
-
-fn condition(steps: &[Step], agent: usize, at: Duration) -> Condition {
-    let mut condition = Condition::Settled;
-    for step in steps.iter().take_while(|step| step.at <= at) {
-        match step.action {
-            Action::Kill(victim) if victim == agent => return Condition::Killed,
-            Action::Stop(stopped) if stopped == agent => condition = Condition::Stopped,
-            Action::Continue(resumed) if resumed == agent => {
-                let is_settled = at - step.at > SETTLED;
-                condition = if is_settled { Condition::Settled } else { Condition::Resumed };
-            }
-            _ => {}
-        }
-    }
-    condition
 }
 
 fn judge(
@@ -162,13 +133,6 @@ mod tests {
             at(20, Action::Kill(5)),
             at(40, Action::Lose(0.0)),
         ];
-        let of = |agent, seconds| condition(&steps, agent, Duration::from_secs(seconds));
-        assert_eq!(of(2, 0), Condition::Settled);
-        assert_eq!(of(2, 2), Condition::Stopped);
-        assert_eq!(of(2, 5), Condition::Resumed);
-        assert_eq!(of(2, 30), Condition::Settled);
-        assert_eq!((of(5, 19), of(5, 21)), (Condition::Settled, Condition::Killed));
-
         let start = Instant::now();
         let said = |seconds, observer, subject| Sighting {
             at: start + Duration::from_secs(seconds),

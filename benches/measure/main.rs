@@ -11,7 +11,6 @@ mod fleet;
 mod instructions;
 mod nodes;
 mod sandbox;
-mod schedule;
 
 use std::process::ExitCode;
 

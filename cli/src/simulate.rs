@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use shoal_simulator::accuracy::{self, Evaluation};
+use shoal_simulator::chaos::{self, ChaosOptions};
 use shoal_simulator::lifeguard::{self, LifeguardOptions};
 use shoal_simulator::matrix::Matrix;
 use shoal_simulator::report::RoutingReport;
@@ -30,6 +31,7 @@ Examples:
   shoal simulate --swarm --seed 17             # everything drawn from the seed, every rule checked
   shoal simulate --experiment routing          # gates and datacenters of a generated world
   shoal simulate --experiment elections --seed 17
+  shoal simulate --experiment chaos --repetitions 20    # who is declared dead, and is not
   shoal simulate --experiment lifeguard        # slow agents against six configurations, a sample
   shoal simulate --experiment lifeguard --whole-grid --repetitions 10    # as published; hours
   shoal simulate --jobs --seed 17              # the same for jobs, told as a story
@@ -66,8 +68,9 @@ pub struct Arguments {
     swarm: bool,
     /// Repeat an experiment: `lifeguard`, what slow agents do to failure detection (Dadgar, Phillips and
     /// Currey 2017, section V); `routing`, what gates do in a generated world, as --matrix has it on a
-    /// file; `elections`, managers under crashes and partitions, one run of the seed.
-    #[arg(long, value_enum, value_name = "lifeguard|routing|elections", hide_possible_values = true,
+    /// file; `elections`, managers under crashes and partitions, one run of the seed; `chaos`, 16 nodes that
+    /// are stopped and killed while datagrams are lost.
+    #[arg(long, value_enum, value_name = "lifeguard|routing|elections|chaos", hide_possible_values = true,
         conflicts_with_all = ["swarm", "matrix", "nodes", "loss", "crashes", "seconds"])]
     experiment: Option<Experiment>,
     /// With an experiment: every combination instead of a sample.
@@ -101,6 +104,7 @@ enum Experiment {
     Lifeguard,
     Routing,
     Elections,
+    Chaos,
 }
 
 /// A report and how fast the simulator was.
@@ -118,14 +122,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return run_swarm(arguments);
     }
     if arguments.page.is_some()
-        && let Some(experiment @ (Experiment::Lifeguard | Experiment::Elections)) =
-            arguments.experiment
+        && let Some(
+            experiment @ (Experiment::Lifeguard | Experiment::Elections | Experiment::Chaos),
+        ) = arguments.experiment
     {
         return Err(Failure::usage(format_args!("--page: {experiment:?} has none; leave it out")));
     }
     match arguments.experiment {
         Some(Experiment::Lifeguard) => return run_lifeguard(arguments),
         Some(Experiment::Elections) => return run_elections(arguments),
+        Some(Experiment::Chaos) => return run_chaos(arguments),
         Some(Experiment::Routing) | None => {}
     }
     let start = Instant::now();
@@ -257,6 +263,18 @@ fn run_elections(arguments: &Arguments) -> Result<(), Failure> {
             outcome.first_election.as_secs_f64(),
             outcome.succession.as_secs_f64(),
         )),
+    }
+}
+
+fn run_chaos(arguments: &Arguments) -> Result<(), Failure> {
+    let options = ChaosOptions::new(arguments.seed, arguments.repetitions);
+    let report = chaos::run(&options).map_err(Failure::usage)?;
+    match arguments.format {
+        Format::Json => {
+            let json = serde_json::to_string(&report).expect("a report is plain data");
+            output::print_line(&json)
+        }
+        Format::Text => output::print_line(report.to_string().trim_end()),
     }
 }
 

@@ -38,6 +38,8 @@ pub const FETCH_COUNT_MAX: u32 = 64;
 pub const JOB_SUSPICIONS_MAX: usize = 50_000;
 /// How many members may be accused in one job (AD-30).
 pub const JOB_SUSPICIONS_PER_JOB_MAX: usize = 1_000;
+/// How many members are told at once that a node runs again which was not run for a while.
+pub const WAKING_COUNT_MAX: usize = 64;
 /// The highest local health score (Lifeguard, section IV-A: `S`).
 pub const HEALTH_SCORE_MAX: u8 = 8;
 /// The most members a table may be configured for.

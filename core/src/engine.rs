@@ -112,6 +112,7 @@ impl Engine {
             Envelopes::new(&config.secrets, generation, config.session_capacity, &mut random);
         let membership = Membership::new(&mut Context {
             now,
+            received_at: now,
             config: &config,
             random: &mut random,
             tracker: &mut tracker,
@@ -182,7 +183,8 @@ impl Engine {
             return self.effects.count(Counter::DroppedMalformed);
         };
         let (membership, mut context) = self.split();
-        let is_taken = membership.handle_message(&mut context, source, &message, now);
+        context.received_at = now;
+        let is_taken = membership.handle_message(&mut context, source, &message);
         if let Some(session) = self.hyperscale.as_mut().filter(|_| is_taken) {
             let sender = message.header.sender;
             session.heard_native(sender, message.header.generation, self.now);
@@ -525,7 +527,7 @@ impl Engine {
 
     fn split(&mut self) -> (&mut Membership, Context<'_>) {
         let Engine { config, now, random, tracker, membership, effects, .. } = self;
-        (membership, Context { now: *now, config, random, tracker, effects })
+        (membership, Context { now: *now, received_at: *now, config, random, tracker, effects })
     }
 }
 

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod accuracy;
+pub mod chaos;
 pub mod checkers;
 pub mod clock;
 pub mod detection;
@@ -19,6 +20,7 @@ mod queue;
 pub mod relay;
 pub mod report;
 pub mod routing;
+pub mod schedule;
 pub mod simulation;
 pub mod swarm;
 

@@ -17,7 +17,7 @@ use shoal_simulator::{Report, SimulationOptions};
 const SIZES: [(u32, u64); 4] = [(3, 100), (5, 100), (16, 50), (64, 10)];
 const LOSS_PERCENT: [u32; 6] = [0, 2, 5, 10, 20, 30];
 /// The rows of the usual test.
-const USUAL: [(u32, u32); 4] = [(5, 0), (5, 10), (5, 30), (16, 0)];
+const USUAL: [(u32, u32); 5] = [(5, 0), (5, 10), (5, 30), (16, 0), (16, 30)];
 /// Virtual seconds of a run: the crash comes early enough to be known to all before they end.
 const SECONDS: u64 = 30;
 

@@ -84,6 +84,7 @@ fn defect_s4_joining_nobody_is_told_and_goes_on() {
 fn defect_s5_what_the_host_is_told_is_what_the_table_says() {
     let mut cluster = Cluster::formed(5, Role::Manager);
     cluster.deliver(0, address(1), &mut forged(0, &claim(2, MemberState::Dead, 0)));
+    cluster.run_for(Duration::from_millis(2));
     assert_eq!(cluster.state(0, 2), Some(MemberState::Dead));
     cluster.run_until(10 * SECOND, Cluster::is_full_mesh);
     cluster.kill(4);
@@ -234,7 +235,8 @@ fn defect_f5_the_settings_of_suspicion_decide_its_time() {
 fn defect_n3_an_answer_goes_where_the_question_came_from() {
     // Workers elect nobody, so there is nothing but the probe and its answer.
     let mut cluster = Cluster::formed(2, Role::Worker);
-    let now = cluster.now + SECOND;
+    // A round of probing is due by then, and no later than a node may be.
+    let now = cluster.now + Duration::from_millis(450);
     let mut buffer = [0; DATAGRAM_SIZE_MAX];
     let asker = cluster.engine(1);
     asker.handle_timeout(now);

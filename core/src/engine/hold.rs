@@ -56,8 +56,8 @@ impl Engine {
         self.hold.get_or_insert(Hold { began, has_fired, waiting: Vec::new() });
     }
 
-    /// The host can send again and has sent what waited. Call [`Engine::handle_timeout`] next: what has come
-    /// due meanwhile is due now. A node that was held for long makes up for it as one that was not run.
+    /// The host can send again and has sent what waited. Drain, then call [`Engine::handle_timeout`]: what has
+    /// come due meanwhile is due now. A node that was held for long makes up for it as one that was not run.
     pub fn release(&mut self, now: Instant) {
         self.begin_input(now);
         let Some(hold) = self.hold.take() else { return };
@@ -113,6 +113,7 @@ mod tests {
         let probes = engine.stats().value(Counter::ProbesSent) - before;
         assert_eq!(engine.member(address(1), now).unwrap().state, MemberState::Alive);
         engine.release(now);
+        while engine.poll_transmit(now, &mut buffer).is_some() {}
         engine.handle_timeout(now);
         while engine.poll_transmit(now, &mut buffer).is_some() {}
         cluster.engines.insert(number, engine);

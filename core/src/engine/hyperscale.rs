@@ -545,7 +545,8 @@ impl Engine {
             &exchange.updates[..size],
         );
         let (membership, mut context) = self.split();
-        membership.handle_message(&mut context, inbound.source, &message, inbound.received_at);
+        context.received_at = inbound.received_at;
+        membership.handle_message(&mut context, inbound.source, &message);
         let peer = exchange.peers.find(inbound.sender);
         let is_foreign = peer.is_none_or(|peer| peer.generation.is_none());
         if let Some(slot) = self.membership.table.find(inbound.sender) {

@@ -1,6 +1,7 @@
 //! Whole engines on a perfect network: forming, failing, healing, leaving, and bad bytes.
 
 use super::*;
+use crate::config::WAKING_COUNT_MAX;
 use crate::testing::{Cluster, address, claim, config, forged, forged_all};
 use crate::time::Duration;
 use crate::wire::native::Update;
@@ -207,6 +208,62 @@ fn a_node_that_was_stopped_doubts_itself_first() {
             if *observer == 5 && member.state == MemberState::Dead)
     });
     assert_eq!(wrong.count(), 0, "accused others after its own absence at {now:?}");
+}
+
+#[test]
+fn a_node_that_wakes_refutes_what_was_said_in_its_absence_before_it_hears_of_it() {
+    let mut cluster = Cluster::formed(80, Role::Worker);
+    let mut stopped = cluster.engines.remove(&5).unwrap();
+    cluster.run_for(2 * SECOND);
+    let sent = stopped.stats().value(Counter::DatagramsSent);
+    stopped.handle_timeout(cluster.now);
+    cluster.engines.insert(5, stopped);
+    cluster.drain(5);
+    let sent = cluster.engines[&5].stats().value(Counter::DatagramsSent) - sent;
+    cluster.run_for(Duration::from_millis(1));
+    let knows = |observer: &u16| {
+        let member = cluster.engines[observer].member(address(5), cluster.now).unwrap();
+        member.state == MemberState::Alive && member.incarnation.0 > 0
+    };
+    let told = cluster.engines.keys().filter(|observer| **observer != 5 && knows(observer)).count();
+    assert!(told >= WAKING_COUNT_MAX, "{told} know of it after a millisecond");
+    // Besides, a probe and what rounds were due.
+    assert!(sent <= WAKING_COUNT_MAX as u64 + 10, "{sent} datagrams at once");
+}
+
+/// What a stopped process finds in its socket when it goes on.
+#[test]
+fn a_death_that_was_refuted_while_the_observer_was_stopped_is_not_declared() {
+    let mut cluster = Cluster::formed(8, Role::Worker);
+    let mut observer = cluster.engines.remove(&3).unwrap();
+    let stopped_at = cluster.now;
+    let read = |observer: &mut Engine, update: &Update| {
+        let mut bytes = forged(3, update);
+        let received_at = stopped_at + Duration::from_millis(700);
+        observer.handle_datagram(received_at, address(1), &mut bytes);
+        let mut buffer = [0; DATAGRAM_SIZE_MAX];
+        while observer.poll_transmit(received_at, &mut buffer).is_some() {}
+    };
+    read(&mut observer, &claim(2, MemberState::Dead, 0));
+    read(&mut observer, &claim(2, MemberState::Alive, 1));
+    // Nobody wrote to it that this one lives.
+    read(&mut observer, &claim(6, MemberState::Dead, 0));
+    cluster.run_for(2 * SECOND);
+    cluster.engines.insert(3, observer);
+    cluster.run_for(5 * SECOND);
+    assert_eq!(cluster.seen(2, MemberState::Dead), 0);
+    assert_eq!(cluster.seen(6, MemberState::Dead), 0, "old news, and it would have answered");
+    assert!(cluster.is_full_mesh());
+}
+
+#[test]
+fn a_death_that_others_declared_is_believed_at_once() {
+    let mut cluster = Cluster::formed(8, Role::Worker);
+    cluster.kill(2);
+    let mut bytes = forged(3, &claim(2, MemberState::Dead, 0));
+    cluster.deliver(3, address(1), &mut bytes);
+    cluster.run_for(Duration::from_millis(2));
+    assert_eq!(cluster.state(3, 2), Some(MemberState::Dead));
 }
 
 #[test]

@@ -6,17 +6,20 @@
 //!
 //! A node that was stopped altogether (SIGSTOP, a suspended machine, a starved thread) sees it from its own
 //! deadlines, which it meets far too late. What it was waiting for then proves nothing about others:
-//! it drops its open probes, gives suspects the lost time back, and doubts itself first.
+//! it drops its open probes, gives suspects the lost time back, and doubts itself first. Others may be about
+//! to declare it dead, so it does not wait to be told: it raises its incarnation, which refutes whatever was
+//! said in its absence, and lets many members know at once.
 
 use super::probe::Purpose;
-use super::table::NONE;
-use super::{Context, Membership};
-use crate::config::HEALTH_SCORE_MAX;
-use crate::effects::Timer;
+use super::table::{NONE, OWN_SLOT};
+use super::{Context, GREETING, Membership};
+use crate::config::{HEALTH_SCORE_MAX, WAKING_COUNT_MAX};
+use crate::effects::{Outgoing, Timer};
 use crate::events::Event;
 use crate::planted::{PlantedFault, is_planted};
 use crate::stats::Counter;
 use crate::time::Duration;
+use crate::wire::native::Kind;
 
 /// What a stall adds to the score.
 const STALL_SCORE: u8 = 2;
@@ -82,6 +85,27 @@ impl Membership {
                 suspicion.extend(lateness);
                 context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
             }
+        }
+        // Before that, nobody can be about to declare it dead.
+        if lateness >= self.shortest_suspicion(context) {
+            self.announce_waking(context);
+        }
+    }
+
+    /// Refutes what others may think of a node that was silent. Every message names the incarnation of its
+    /// sender, so it need not say more.
+    fn announce_waking(&mut self, context: &mut Context) {
+        let incarnation = self.table.own().incarnation.next();
+        self.table.set_incarnation(OWN_SLOT, incarnation);
+        context.effects.change(OWN_SLOT);
+        self.gossip.push(&mut self.table, OWN_SLOT);
+        let active = self.table.active();
+        let start = context.random.below(active.len().max(1) as u32) as usize;
+        let members = active[start..].iter().chain(&active[..start]);
+        for &slot in members.take(WAKING_COUNT_MAX) {
+            let address = self.table.get(slot).address;
+            let greeting = Outgoing::new(Kind::Gossip, address);
+            context.effects.transmit(Outgoing { parameter: GREETING, ..greeting });
         }
     }
 

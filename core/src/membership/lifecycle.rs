@@ -19,6 +19,7 @@ use super::probe::Purpose;
 use super::suspicion::{Suspicion, Terms};
 use super::table::{Identity, NONE, OWN_SLOT, Record};
 use super::{Context, Membership};
+use crate::config::Config;
 use crate::effects::Timer;
 use crate::events::{Event, MemberEvent};
 use crate::node::{Address, Generation, Incarnation, MemberState, Role};
@@ -422,9 +423,13 @@ impl Membership {
                 self.suspect(context, slot, update.accuser);
                 self.recheck(context, slot);
             }
-            MemberState::Dead | MemberState::Left => {
+            MemberState::Dead => {
                 self.table.set_incarnation(slot, update.incarnation);
-                self.depart(context, slot, update.state);
+                self.hear_of_death(context, slot, update.accuser);
+            }
+            MemberState::Left => {
+                self.table.set_incarnation(slot, update.incarnation);
+                self.depart(context, slot, MemberState::Left);
             }
             MemberState::Removed => unreachable!("the parser refuses it"),
         }
@@ -512,6 +517,22 @@ impl Membership {
         self.gossip.push(&mut self.table, slot);
     }
 
+    /// Somebody declared a member dead: what this node waited for is over, once it has read what has come.
+    fn hear_of_death(&mut self, context: &mut Context, slot: u32, accuser: u32) {
+        let record = self.table.get(slot);
+        if record.state == MemberState::Dead {
+            // It refuted its death and has died again, and this node has missed its life in between.
+            self.depart(context, slot, MemberState::Dead);
+            return;
+        }
+        if record.suspicion == NONE {
+            self.suspect(context, slot, accuser);
+        }
+        let suspicion = self.suspicions.get_mut(self.table.get(slot).suspicion);
+        suspicion.report(context.now, context.received_at);
+        context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
+    }
+
     /// AD-35: what lengthens the time that a suspect gets.
     fn stretch(&self, context: &Context, slot: u32) -> Stretch {
         let load = f64::from(self.health.multiplier());
@@ -531,19 +552,27 @@ impl Membership {
 
     /// AD-35: base time x latency x health x confidence.
     fn terms(&self, context: &Context, stretch: &Stretch) -> Terms {
-        let config = context.config;
+        let factor = stretch.latency * stretch.load * stretch.confidence * stretch.patience;
+        self.base_terms(context.config).stretched(factor)
+    }
+
+    /// How long a suspicion lasts at the least.
+    pub(crate) fn shortest_suspicion(&self, context: &Context) -> Duration {
+        self.base_terms(context.config).min
+    }
+
+    fn base_terms(&self, config: &Config) -> Terms {
         let confirmations = match config.mechanisms.confirmed_suspicion {
             true => config.indirect_probe_count,
             false => 0,
         };
-        let terms = Terms::new(
+        Terms::new(
             self.table.active_count() + 1,
             config.probe_interval(),
             config.suspicion_min_factor,
             config.suspicion_max_factor,
             confirmations,
-        );
-        terms.stretched(stretch.latency * stretch.load * stretch.confidence * stretch.patience)
+        )
     }
 
     fn close_suspicion(&mut self, context: &mut Context, slot: u32) {
@@ -596,7 +625,9 @@ impl Membership {
                 if self.hears_suspect(context, slot) {
                     return;
                 }
-                context.effects.count(Counter::SuspicionsExpired);
+                let suspicion = self.suspicions.get(self.table.get(slot).suspicion);
+                let is_own = u64::from(!suspicion.is_reported());
+                context.effects.stats.add(Counter::SuspicionsExpired, is_own);
                 self.depart(context, slot, MemberState::Dead);
             }
             MemberState::Dead | MemberState::Left => self.forget(context, slot),

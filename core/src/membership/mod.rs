@@ -50,6 +50,9 @@ const DIGEST_SIZE: usize = 8;
 /// What a handler may look at and act on besides the membership itself.
 pub(crate) struct Context<'a> {
     pub now: Instant,
+    /// When the datagram that is acted on arrived: before `now` if it waited in the socket; `now` if there
+    /// is none.
+    pub received_at: Instant,
     pub config: &'a Config,
     pub random: &'a mut Random,
     pub tracker: &'a mut Tracker,
@@ -140,7 +143,6 @@ impl Membership {
         context: &mut Context,
         source: Address,
         message: &Message,
-        received_at: Instant,
     ) -> bool {
         let header = &message.header;
         let own = self.table.own().address;
@@ -170,7 +172,7 @@ impl Membership {
         if let Some(slot) = slot {
             self.note_state_version(context, slot, header.state_version, header.sender);
         }
-        self.dispatch(context, source, slot, message, received_at);
+        self.dispatch(context, source, slot, message);
         self.settle(context);
         true
     }
@@ -201,7 +203,6 @@ impl Membership {
         source: Address,
         slot: Option<u32>,
         message: &Message,
-        received_at: Instant,
     ) {
         let header = &message.header;
         let coordinate = message.coordinate.as_ref();
@@ -212,7 +213,7 @@ impl Membership {
         }
         match header.kind {
             Kind::Probe => self.answer_probe(context, source, slot, header),
-            Kind::Ack => self.acked(context, slot, header, coordinate, received_at),
+            Kind::Ack => self.acked(context, slot, header, coordinate),
             Kind::IndirectProbe => self.help(context, source, header),
             Kind::IndirectAck => self.acked_indirectly(context, header),
             Kind::Nack => self.nacked(context, header),
@@ -404,6 +405,13 @@ impl Membership {
         let is_reminder = outgoing.kind == Kind::Gossip && outgoing.parameter == REMINDER;
         if let Some(slot) = recipient
             && (is_reminder || self.is_told_its_state(self.table.get(slot).state))
+        {
+            writer.push_update(&self.update(slot, 0));
+        }
+        // Whoever asks for help with the dead has missed the news, which goes round no longer.
+        if outgoing.kind == Kind::Nack
+            && let Some(slot) = self.table.find(outgoing.subject)
+            && self.table.get(slot).state == MemberState::Dead
         {
             writer.push_update(&self.update(slot, 0));
         }

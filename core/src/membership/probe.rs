@@ -223,13 +223,16 @@ impl Membership {
     pub(crate) fn hears_suspect(&mut self, context: &mut Context, slot: u32) -> bool {
         let place = self.table.get(slot).suspicion;
         let is_enabled = context.config.mechanisms.recheck;
-        if !is_enabled || place == NONE || !self.suspicions.get(place).needs_hearing() {
+        if !is_enabled || place == NONE || !self.suspicions.get(place).needs_hearing(context.now) {
             return false;
         }
         self.probe_member(context, slot, Purpose::Detection);
         // The direct attempt, and twice as long for helpers.
         let rtt = context.tracker.rtt(slot, context.now);
-        let wait = self.health.scale(base_timeout(context.config, rtt) * 3);
+        let wait = base_timeout(context.config, rtt) * 3;
+        // Where another has seen it, this node's own health is not in question.
+        let is_reported = self.suspicions.get(place).is_reported();
+        let wait = if is_reported { wait } else { self.health.scale(wait) };
         let until = context.now + wait.min(TIMEOUT_CEILING * 2);
         self.suspicions.get_mut(place).hear_until(until);
         context.effects.set_timer(Timer::Member(slot), until);
@@ -369,14 +372,13 @@ impl Membership {
         }
     }
 
-    /// A probed node answers. `received_at` is when its datagram arrived.
+    /// A probed node answers.
     pub(crate) fn acked(
         &mut self,
         context: &mut Context,
         slot: Option<u32>,
         header: &Header,
         coordinate: Option<&Coordinate>,
-        received_at: Instant,
     ) {
         if header.parameter == STRANGER {
             // Give it the third leg of the handshake, even if its answer took so long that nobody waits.
@@ -393,7 +395,7 @@ impl Membership {
         }
         let probe = self.end_probe(context, place);
         if let (Some(slot), Some(coordinate), Some(sent_at)) = (slot, coordinate, probe.sent_at) {
-            let round_trip = received_at.saturating_since(sent_at);
+            let round_trip = context.received_at.saturating_since(sent_at);
             let seconds = round_trip.as_secs_f64();
             context.effects.stats.observe(Distribution::ProbeRoundTrip, seconds);
             self.note_coordinate(context, slot, coordinate, Some(round_trip));

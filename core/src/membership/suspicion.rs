@@ -8,6 +8,11 @@
 //! Hearsay does not convict: a node that only heard of a suspicion asks the suspect itself before it
 //! declares a death. A lost refutation, which is how a large cluster with a lossy network comes to bury
 //! the living, then costs a probe.
+//!
+//! Another's word that a member is dead ends its time at once. It takes effect with the next deadlines and
+//! not before, when all that has come is read: a node that was stopped finds the word in its socket, and
+//! behind it the refutation. A word that has waited for long is no better than a suspicion; the member is
+//! asked.
 
 use crate::planted::{PlantedFault, is_planted};
 use crate::time::{Duration, Instant};
@@ -27,6 +32,9 @@ const LN: [f64; ACCUSER_COUNT_MAX + 1] = [
     2.079_441_541_679_835_7,
     2.197_224_577_336_219_6,
 ];
+
+/// Another's word of a death that has waited for so long is not believed unheard.
+const REPORT_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// What the time allowed depends on.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +99,8 @@ pub(crate) struct Suspicion {
     is_witnessed: bool,
     /// Until when the suspect is being heard after its time is over; zero before that.
     hearing_until: Instant,
+    /// When another's word came that it is dead.
+    reported_at: Option<Instant>,
 }
 
 impl Suspicion {
@@ -104,7 +114,21 @@ impl Suspicion {
             accuser_count: 1,
             is_witnessed: false,
             hearing_until: Instant::ZERO,
+            reported_at: None,
         }
+    }
+
+    /// Another says that the suspect is dead, in a datagram that arrived at `received_at`: its time is over.
+    pub fn report(&mut self, now: Instant, received_at: Instant) {
+        self.started = now;
+        self.is_witnessed = false;
+        self.hearing_until = Instant::ZERO;
+        self.reported_at = Some(received_at);
+    }
+
+    /// Whether the verdict is another's.
+    pub fn is_reported(&self) -> bool {
+        self.reported_at.is_some()
     }
 
     /// A probe of this node's own has failed: nothing is left to be asked.
@@ -113,9 +137,10 @@ impl Suspicion {
         self.hearing_until = Instant::ZERO;
     }
 
-    /// Whether all that is known is hearsay and the suspect has not been asked.
-    pub fn needs_hearing(&self) -> bool {
-        !self.is_witnessed && self.hearing_until == Instant::ZERO
+    /// Whether all that is known is hearsay, or old, and the suspect has not been asked.
+    pub fn needs_hearing(&self, now: Instant) -> bool {
+        let is_fresh = self.reported_at.is_some_and(|at| now - at <= REPORT_AGE_MAX);
+        !self.is_witnessed && !is_fresh && self.hearing_until == Instant::ZERO
     }
 
     /// The suspect has been asked and has until then to answer.
@@ -144,11 +169,16 @@ impl Suspicion {
 
     /// Gives the suspect time during which nobody listened.
     pub fn extend(&mut self, lost: Duration) {
-        self.started += lost;
+        if !self.is_reported() {
+            self.started += lost;
+        }
     }
 
     pub fn deadline(&self) -> Instant {
-        let time = self.terms.time(usize::from(self.accuser_count) - 1);
+        let time = match self.is_reported() {
+            true => Duration::ZERO,
+            false => self.terms.time(usize::from(self.accuser_count) - 1),
+        };
         let time = if is_planted(PlantedFault::SuspicionCutShort) { time / 2 } else { time };
         (self.started + time).max(self.hearing_until)
     }
@@ -249,13 +279,34 @@ mod tests {
         let terms = Terms::new(10, INTERVAL, 4.0, 6.0, 2);
         let mut suspicion = Suspicion::new(Instant::ZERO, 7, terms);
         let end = suspicion.deadline();
-        assert!(suspicion.needs_hearing());
+        assert!(suspicion.needs_hearing(end));
         suspicion.hear_until(end + INTERVAL);
-        assert!(!suspicion.needs_hearing());
+        assert!(!suspicion.needs_hearing(end));
         suspicion.confirm(8);
         assert_eq!(suspicion.deadline(), end + INTERVAL, "a confirmation ends no hearing");
         suspicion.witness();
-        assert!(suspicion.deadline() < end && !suspicion.needs_hearing());
+        assert!(suspicion.deadline() < end && !suspicion.needs_hearing(end));
+    }
+
+    #[test]
+    fn a_report_of_a_death_is_believed_at_once_and_an_old_one_after_a_hearing() {
+        let now = Instant::from_millis(10_000);
+        let terms = Terms::new(10, INTERVAL, 4.0, 6.0, 2);
+        let mut suspicion = Suspicion::new(Instant::from_millis(9_000), 7, terms);
+        suspicion.report(now, now);
+        assert_eq!(suspicion.deadline(), now);
+        assert!(!suspicion.needs_hearing(now + REPORT_AGE_MAX));
+        assert!(suspicion.needs_hearing(now + INTERVAL));
+        suspicion.extend(INTERVAL);
+        assert_eq!(suspicion.deadline(), now, "the word needs no time");
+
+        suspicion.witness();
+        suspicion.report(now, Instant::from_millis(9_000));
+        assert!(suspicion.needs_hearing(now), "what was seen before it came is older still");
+        suspicion.hear_until(now + INTERVAL);
+        assert_eq!(suspicion.deadline(), now + INTERVAL);
+        suspicion.witness();
+        assert_eq!((suspicion.deadline(), suspicion.needs_hearing(now)), (now, false));
     }
 
     #[test]
