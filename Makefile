@@ -35,14 +35,17 @@ deps: ## Debian packages that some checks use, and the source of Rust's library
 	@# ThreadSanitizer builds Rust's library anew, from its source.
 	-command -v rustup >/dev/null && rustup component add rust-src
 
-.PHONY: bench
-bench: bench-python-package ## every figure in one run; target/bench/report.md and report.html. QUICK=1: four minutes
-	$(CARGO) run --release --locked --package shoal-benches --bin report
+BENCH_PROFILE := $(if $(filter-out 0,$(QUICK)),quick,release)
 
-# What cannot be built or installed is named in the report; it does not keep the rest from being measured.
-.PHONY: bench-python-package
-bench-python-package:
-	-$(MAKE) python-develop PYTHON_PROFILE=release
+# What cannot be built or installed for Python is named in the report; it does not keep the rest from being
+# measured. All packages are named, here and in benches/report/steps.rs: each choice of them has features of
+# its own, for which what they share would be built again.
+.PHONY: bench
+bench: ## every figure in one run; target/bench/report.md and report.html. QUICK=1: four minutes
+	$(CARGO) build --locked --profile $(BENCH_PROFILE) --package shoal-benches --package shoal-cli \
+	    --package shoal-python --bins --benches
+	-$(MAKE) bench-python-package PYTHON_PROFILE=$(BENCH_PROFILE)
+	target/$(BENCH_PROFILE)/report
 
 .PHONY: bench-docs
 bench-docs: ## make the last report the committed one: docs/benchmarks.md and the README's table

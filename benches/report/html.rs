@@ -73,7 +73,9 @@ fn headline(run: &Run, goals: &[Goal]) -> String {
     let missed = count(|verdict| *verdict == Verdict::Missed);
     let open = goals.len() - reached - missed;
     let kind = match run.quick {
-        true => "A quick run, good for orders of magnitude only",
+        true => {
+            "A quick run, built without link-time optimisation, good for orders of magnitude only"
+        }
         false => "A full run",
     };
     let minutes = run.elapsed.as_secs_f64() / 60.0;

@@ -1,6 +1,6 @@
 //! Runs every measurement, one after the other, and writes what they found into one report.
 //!
-//! `cargo run --release -p shoal-benches --bin report` (or `make bench`); `QUICK=1` for a short
+//! `make bench`, or `cargo run --release -p shoal-benches --bin report`; `QUICK=1` for a short
 //! look. Written are `target/bench/report.md`, `target/bench/report.html` and, for whoever wants to
 //! compute with them, `target/bench/results.json`. With `--docs` nothing is measured: the last
 //! report becomes the committed one (`docs/benchmarks.md`) and its short table the README's.

@@ -32,7 +32,10 @@ const REPEAT: &str = "
 /// The whole report.
 pub fn page(run: &Run) -> String {
     let kind = match run.quick {
-        true => "a quick run (`QUICK=1`), good for orders of magnitude only",
+        true => {
+            "a quick run (`QUICK=1`), built without link-time optimisation, good for orders of magnitude \
+             only"
+        }
         false => "a full run",
     };
     let mut page = format!(

@@ -69,17 +69,27 @@ pub fn stop_wanted() -> std::io::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
+/// Which profile of Cargo everything is built with.
+fn profile(quick: bool) -> &'static str {
+    if quick { "quick" } else { "release" }
+}
+
+/// A command of Cargo about all that is measured, because what packages share has the features that all
+/// those want that are named: fewer of them would have it built again.
+fn cargo(subcommand: &str, quick: bool) -> String {
+    let packages = "-p shoal-benches -p shoal-cli -p shoal-python";
+    format!("cargo {subcommand} --locked --profile {} {packages}", profile(quick))
+}
+
 /// All steps, in the order in which they are run.
 pub fn all(quick: bool) -> Vec<Step> {
-    let mut steps = vec![
-        build("programs", "cargo build --release --locked -p shoal-cli -p shoal-benches"),
-        build("benchmarks", "cargo bench --no-run --locked -p shoal-benches"),
-    ];
-    let measure = "target/release/measure";
+    let programs = format!("{} --bins --benches", cargo("build", quick));
+    let mut steps = vec![build("programs", &programs)];
+    let measure = format!("target/{}/measure", profile(quick));
     let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
     let (rounds, seconds) = if quick { (3, 0.3) } else { (9, 0.6) };
-    let exchange = "cargo bench --locked -p shoal-benches --bench exchange --";
-    let exchange = format!("{exchange} {rounds} {seconds} --json");
+    let exchange = format!("{} --bench exchange", cargo("bench", quick));
+    let exchange = format!("{exchange} -- {rounds} {seconds} --json");
     steps.push(line("exchanges", exchange, 300));
     steps.push(line("memory and allocations", format!("{measure} memory"), 60));
     steps.push(line("path of a packet", format!("{measure} path"), 30));
@@ -103,7 +113,10 @@ pub fn all(quick: bool) -> Vec<Step> {
             format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 8 });
         steps.push(line(&format!("{count} nodes on one thread"), nodes, 150));
     }
-    steps.push(line("instructions", format!("{measure} instructions"), 240));
+    if !quick {
+        // The counts to compare with are those of a release build.
+        steps.push(line("instructions", format!("{measure} instructions"), 240));
+    }
     let python = "python3 benches/baseline/compare.py";
     let python = if quick { format!("{python} --quick") } else { python.to_owned() };
     steps.push(line("Python", python.replace("python3", &python_program()), 240));
@@ -118,7 +131,7 @@ fn python_program() -> String {
 }
 
 fn simulated(quick: bool) -> Vec<Step> {
-    let simulate = "target/release/shoal simulate --format json";
+    let simulate = format!("target/{}/shoal simulate --format json", profile(quick));
     let simulation = |title: &str, arguments: String, limit, name| {
         step(title, &format!("{simulate} {arguments}"), limit, Reading::Simulation(name))
     };
@@ -156,8 +169,7 @@ fn suite_step(suite: &str, quick: bool) -> Step {
         (_, false) => " --warm-up-time 0.5 --measurement-time 1.5",
         (_, true) => " --warm-up-time 0.1 --measurement-time 0.3 --sample-size 10",
     };
-    let command =
-        format!("cargo bench --locked -p shoal-benches --bench {suite} -- --noplot{times}");
+    let command = format!("{} --bench {suite} -- --noplot{times}", cargo("bench", quick));
     step(&format!("Criterion, {suite}"), &command, 300, Reading::Criterion)
 }
 
@@ -300,6 +312,7 @@ mod tests {
             "1000 nodes on one thread",
             "Criterion, jobs",
             "Lifeguard experiment",
+            "instructions",
             "simulator, 100 nodes",
             "simulator, 1000 nodes",
         ];
