@@ -111,7 +111,7 @@ pub fn all(quick: bool) -> Vec<Step> {
     for count in counts {
         let nodes =
             format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 8 });
-        steps.push(line(&format!("{count} nodes on one thread"), nodes, 150));
+        steps.push(line(&format!("{count} nodes on one thread"), nodes, 240));
     }
     if !quick {
         // The counts to compare with are those of a release build.
