@@ -69,7 +69,8 @@ async def test_a_watched_node_is_shown_until_it_is_closed() -> None:
         await asyncio.wait_for(watching, 5)
 
 
-async def test_the_program_joins_and_leaves() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_program_joins_and_leaves(number: signal.Signals) -> None:
     async with running_cluster(1) as (node,):
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error", "-m", "shoal.watch", node.address),
@@ -79,7 +80,7 @@ async def test_the_program_joins_and_leaves() -> None:
         await until(lambda: len(node.members()) == 2)
         (address,) = {member.address for member in node.members()} - {node.address}
         await until(lambda: state_of(node, address) == "alive")
-        program.send_signal(signal.SIGINT)
+        program.send_signal(number)
         output, _ = await program.communicate()
         assert program.returncode == 0
         assert f"{address}: " in output.decode()

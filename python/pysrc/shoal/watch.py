@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,15 +110,19 @@ def _make_node(options: argparse.Namespace) -> Node:
 
 async def _run_and_watch(node: Node, interval_seconds: float) -> None:
     async with node:
-        await watch(node, interval_seconds=interval_seconds)
+        watching = asyncio.create_task(watch(node, interval_seconds=interval_seconds))
+        # Set here, they work in the background of a shell, too, which has its children ignore Ctrl-C.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs until it is interrupted; the exit code is 0, or 1 when the node cannot start."""
     options = _read_options(arguments)
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run_and_watch(_make_node(options), options.interval_seconds))
+        asyncio.run(_run_and_watch(_make_node(options), options.interval_seconds))
     except (OSError, ShoalError) as error:
         print(f"shoal.watch: {error}", file=sys.stderr)
         return 1
