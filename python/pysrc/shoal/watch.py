@@ -111,7 +111,7 @@ def _make_node(options: argparse.Namespace) -> Node:
 async def _run_and_watch(node: Node, interval_seconds: float) -> None:
     async with node:
         watching = asyncio.create_task(watch(node, interval_seconds=interval_seconds))
-        # Set here, they work in the background of a shell, too, which has its children ignore Ctrl-C.
+        # Set here, they work in the background of a shell, too, where Ctrl-C is ignored at first.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
         with contextlib.suppress(asyncio.CancelledError):
