@@ -46,18 +46,19 @@ class CoordinateTracker:
         return self._peers.get(peer_id)
 
     def update_peer_coordinate(
-        self, peer_id: str, peer: NetworkCoordinate, rtt_ms: float
+        self, peer_id: str, peer_coordinate: NetworkCoordinate, rtt_ms: float
     ) -> NetworkCoordinate:
-        self._peers[peer_id] = peer
+        self._peers[peer_id] = peer_coordinate
         own = self._own
         seconds = rtt_ms / 1000.0
-        difference = seconds - self._estimate(own, peer)
-        distance = self._distance(own, peer)
+        difference = seconds - self._estimate(own, peer_coordinate)
+        distance = self._distance(own, peer_coordinate)
         if distance > 0.0:
-            unit = [(mine - theirs) / distance for mine, theirs in zip(own.vec, peer.vec)]
+            pairs = zip(own.vec, peer_coordinate.vec)
+            unit = [(mine - theirs) / distance for mine, theirs in pairs]
         else:
             unit = [1.0] + [0.0] * (ORIGIN - 1)
-        total = own.error + peer.error
+        total = own.error + peer_coordinate.error
         step = 0.25 * (own.error / total if total > 0.0 else 1.0)
         own.vec = [(mine + step * difference * part) * 0.99 for mine, part in zip(own.vec, unit)]
         own.height = max(0.0, own.height + 0.25 * step * difference)
@@ -68,10 +69,11 @@ class CoordinateTracker:
         own.sample_count += 1
         return self.get_coordinate()
 
-    def estimate_rtt_ucb_ms(self, peer: NetworkCoordinate) -> float:
+    def estimate_rtt_ucb_ms(self, peer_coordinate: NetworkCoordinate) -> float:
         own = self.get_coordinate()
-        sigma_ms = min(500.0, max(1.0, (own.error + peer.error) * 1000.0))
-        return min(10_000.0, max(1.0, self._estimate(own, peer) * 1000.0 + 2.0 * sigma_ms))
+        sigma_ms = min(500.0, max(1.0, (own.error + peer_coordinate.error) * 1000.0))
+        upper_ms = self._estimate(own, peer_coordinate) * 1000.0 + 2.0 * sigma_ms
+        return min(10_000.0, max(1.0, upper_ms))
 
     def coordinate_quality(self, coordinate: NetworkCoordinate) -> float:
         samples = min(1.0, coordinate.sample_count / 10)

@@ -57,7 +57,7 @@ pub struct Ran {
 
 /// What all measurements together may take, once everything is built.
 pub fn budget(quick: bool) -> Duration {
-    Duration::from_secs(if quick { 150 } else { 14 * 60 })
+    Duration::from_secs(if quick { 95 } else { 14 * 60 })
 }
 
 /// Set when somebody wants to stop; then the running step is ended, too.
@@ -87,7 +87,7 @@ pub fn all(quick: bool) -> Vec<Step> {
     let mut steps = vec![build("programs", &programs)];
     let measure = format!("target/{}/measure", profile(quick));
     let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
-    let (rounds, seconds) = if quick { (3, 0.3) } else { (9, 0.6) };
+    let (rounds, seconds) = if quick { (2, 0.2) } else { (9, 0.6) };
     let exchange = format!("{} --bench exchange", cargo("bench", quick));
     let exchange = format!("{exchange} -- {rounds} {seconds} --json");
     steps.push(line("exchanges", exchange, 300));
@@ -95,32 +95,35 @@ pub fn all(quick: bool) -> Vec<Step> {
     steps.push(line("path of a packet", format!("{measure} path"), 30));
     let suites =
         ["coordinate", "routing", "updates", "engine", "wire", "timers", "handoff", "jobs"];
-    // A million jobs take their time.
-    for suite in suites.into_iter().filter(|suite| !(quick && *suite == "jobs")) {
+    // No row of what was wanted needs these.
+    let is_extra = |suite: &&str| ["wire", "timers", "handoff", "jobs"].contains(suite);
+    for suite in suites.into_iter().filter(|suite| !(quick && is_extra(suite))) {
         steps.push(suite_step(suite, quick));
-    }
-    let watch = if quick { 4 } else { 20 };
-    steps.push(line("idle agents", format!("{measure} idle --seconds {watch}"), 200));
-    let (clusters, kills) = if quick { (4, 1) } else { (12, 4) };
-    let detect = format!("{measure} detect --clusters {clusters} --kills {kills}");
-    steps.push(line("detection", detect, 300));
-    let (agents, length) = if quick { (8, 15) } else { (16, 90) };
-    let chaos = format!("{measure} chaos --agents {agents} --seconds {length}");
-    steps.push(line("chaos", chaos, 300));
-    let counts: &[u32] = if quick { &[300] } else { &[100, 300, 1_000] };
-    for count in counts {
-        let nodes =
-            format!("{measure} nodes --count {count} --seconds {}", if quick { 3 } else { 8 });
-        steps.push(line(&format!("{count} nodes on one thread"), nodes, 240));
-    }
-    if !quick {
-        // The counts to compare with are those of a release build.
-        steps.push(line("instructions", format!("{measure} instructions"), 240));
     }
     let python = "python3 benches/baseline/compare.py";
     let python = if quick { format!("{python} --quick") } else { python.to_owned() };
     steps.push(line("Python", python.replace("python3", &python_program()), 240));
+    let watch = if quick { 2 } else { 20 };
+    steps.push(line("idle agents", format!("{measure} idle --seconds {watch}"), 200));
+    let (clusters, kills) = if quick { (4, 1) } else { (12, 4) };
+    let detect = format!("{measure} detect --clusters {clusters} --kills {kills}");
+    steps.push(line("detection", detect, 300));
+    if !quick {
+        steps.extend(long(&measure));
+    }
     steps.extend(simulated(quick));
+    steps
+}
+
+/// What takes minutes, or compares with a release build.
+fn long(measure: &str) -> Vec<Step> {
+    let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
+    let mut steps = vec![line("chaos", format!("{measure} chaos --agents 16 --seconds 90"), 300)];
+    for count in [100, 300, 1_000] {
+        let nodes = format!("{measure} nodes --count {count} --seconds 8");
+        steps.push(line(&format!("{count} nodes on one thread"), nodes, 240));
+    }
+    steps.push(line("instructions", format!("{measure} instructions"), 240));
     steps
 }
 
@@ -310,8 +313,13 @@ mod tests {
         let expected = [
             "100 nodes on one thread",
             "1000 nodes on one thread",
+            "300 nodes on one thread",
+            "Criterion, handoff",
             "Criterion, jobs",
+            "Criterion, timers",
+            "Criterion, wire",
             "Lifeguard experiment",
+            "chaos",
             "instructions",
             "simulator, 100 nodes",
             "simulator, 1000 nodes",
