@@ -12,14 +12,13 @@
 
 use super::probe::Purpose;
 use super::table::{NONE, OWN_SLOT};
-use super::{Context, GREETING, Membership};
+use super::{Context, Membership, greet};
 use crate::config::{HEALTH_SCORE_MAX, WAKING_COUNT_MAX};
-use crate::effects::{Outgoing, Timer};
+use crate::effects::Timer;
 use crate::events::Event;
 use crate::planted::{PlantedFault, is_planted};
 use crate::stats::Counter;
 use crate::time::Duration;
-use crate::wire::native::Kind;
 
 /// What a stall adds to the score.
 const STALL_SCORE: u8 = 2;
@@ -99,13 +98,8 @@ impl Membership {
         self.table.set_incarnation(OWN_SLOT, incarnation);
         context.effects.change(OWN_SLOT);
         self.gossip.push(&mut self.table, OWN_SLOT);
-        let active = self.table.active();
-        let start = context.random.below(active.len().max(1) as u32) as usize;
-        let members = active[start..].iter().chain(&active[..start]);
-        for &slot in members.take(WAKING_COUNT_MAX) {
-            let address = self.table.get(slot).address;
-            let greeting = Outgoing::new(Kind::Gossip, address);
-            context.effects.transmit(Outgoing { parameter: GREETING, ..greeting });
+        for slot in self.table.walk_active(WAKING_COUNT_MAX, context.random) {
+            greet(context, self.table.get(slot).address);
         }
     }
 

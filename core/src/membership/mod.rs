@@ -37,7 +37,7 @@ use sync::Presence;
 use table::{Identity, MemberTable, NONE, OWN_SLOT};
 
 /// Marks a gossip message that is worth sending without any news.
-pub(crate) const GREETING: u32 = 1;
+const GREETING: u32 = 1;
 /// Marks a gossip message that tells its recipient what is known of it.
 pub(crate) const REMINDER: u32 = 2;
 /// Marks the ack of a node that has not heard an answer of its recipient yet.
@@ -488,6 +488,12 @@ impl Membership {
             state_version: self.states.version(slot),
         }
     }
+}
+
+/// Lets a peer hear from this node, whether there is news or not.
+fn greet(context: &mut Context, peer: Address) {
+    let greeting = Outgoing::new(Kind::Gossip, peer);
+    context.effects.transmit(Outgoing { parameter: GREETING, ..greeting });
 }
 
 fn carries_broadcasts(kind: Kind) -> bool {

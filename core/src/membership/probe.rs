@@ -6,7 +6,7 @@
 //! (Lifeguard, section IV-A), which tells a dead target from a deaf prober.
 
 use super::table::{MemberTable, NONE};
-use super::{Context, GREETING, Membership, STRANGER};
+use super::{Context, Membership, STRANGER, greet};
 use crate::config::{Config, INDIRECT_PROBE_COUNT_MAX};
 use crate::coordinate::{Coordinate, Rtt};
 use crate::effects::{Outgoing, Timer};
@@ -382,8 +382,7 @@ impl Membership {
     ) {
         if header.parameter == STRANGER {
             // Give it the third leg of the handshake, even if its answer took so long that nobody waits.
-            let greeting = Outgoing::new(Kind::Gossip, header.sender);
-            context.effects.transmit(Outgoing { parameter: GREETING, ..greeting });
+            greet(context, header.sender);
         }
         let Some(place) = self.probes.find(header.sequence) else {
             context.effects.count(Counter::UnmatchedAcks);

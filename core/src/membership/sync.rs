@@ -201,10 +201,8 @@ impl Membership {
             return;
         }
         self.presence.goodbyes_left = Some(left - 1);
-        let active = self.table.active();
-        let start = context.random.below(active.len() as u32) as usize;
-        for step in 0..active.len().min(GOODBYE_COUNT_MAX) {
-            let peer = self.table.get(active[(start + step) % active.len()]).address;
+        for slot in self.table.walk_active(GOODBYE_COUNT_MAX, context.random) {
+            let peer = self.table.get(slot).address;
             context.effects.transmit(Outgoing::new(Kind::Gossip, peer));
         }
         let interval = Duration::from_millis(context.config.gossip_interval_ms);

@@ -356,6 +356,18 @@ impl MemberTable {
         sample
     }
 
+    /// Up to `count` active peers, each once, in the order of the list from a random place on: for more of them
+    /// than a sample holds.
+    pub fn walk_active<'a>(
+        &'a self,
+        count: usize,
+        random: &mut Random,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        let active = self.active();
+        let start = random.below(active.len().max(1) as u32) as usize;
+        active[start..].iter().chain(&active[..start]).copied().take(count)
+    }
+
     /// Any one departed member.
     pub fn draw_departed(&self, random: &mut Random) -> Option<u32> {
         let departed = &self.groups[Group::Departed as usize];
