@@ -20,7 +20,7 @@ use shoal_simulator::routing::{self, RoutingOptions};
 use shoal_simulator::{Report, SimulationOptions, elections, jobs, report, swarm};
 
 use crate::exit::Failure;
-use crate::output::{self, Format};
+use crate::output::{self, Format, OutputArguments};
 
 /// Run a cluster on a virtual network.
 #[derive(clap::Args, Debug)]
@@ -87,15 +87,8 @@ pub struct Arguments {
     /// a story and tables instead of figures.
     #[arg(long, value_name = "FILE.html", conflicts_with_all = ["swarm", "jobs"])]
     page: Option<PathBuf>,
-    /// How to print the result.
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// What can be repeated.
@@ -153,7 +146,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let datagrams_per_second = report.datagrams as f64 / elapsed_seconds;
     let timed = TimedReport { report, elapsed_seconds, datagrams_per_second };
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let json = serde_json::to_string(&timed).expect("a report is plain data");
             output::print_line(&json)
@@ -178,7 +171,7 @@ fn run_lifeguard(arguments: &Arguments) -> Result<(), Failure> {
         false => LifeguardOptions { repetitions, ..LifeguardOptions::sample(seed) },
     };
     let report = lifeguard::run(&options, show_progress);
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let json = serde_json::to_string(&report).expect("a report is plain data");
             output::print_line(&json)
@@ -236,7 +229,7 @@ fn run_elections(arguments: &Arguments) -> Result<(), Failure> {
     let outcome = elections::run(arguments.seed).map_err(Failure::failed)?;
     let hash = report::hash_text(outcome.trace_hash);
     let ms = |duration: shoal_core::Duration| duration.as_secs_f64() * 1e3;
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let json = serde_json::json!({
                 "seed": outcome.seed,
@@ -269,7 +262,7 @@ fn run_elections(arguments: &Arguments) -> Result<(), Failure> {
 fn run_chaos(arguments: &Arguments) -> Result<(), Failure> {
     let options = ChaosOptions::new(arguments.seed, arguments.repetitions);
     let report = chaos::run(&options).map_err(Failure::usage)?;
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let json = serde_json::to_string(&report).expect("a report is plain data");
             output::print_line(&json)
@@ -281,7 +274,7 @@ fn run_chaos(arguments: &Arguments) -> Result<(), Failure> {
 fn run_swarm(arguments: &Arguments) -> Result<(), Failure> {
     let outcome = swarm::run(arguments.seed).map_err(Failure::failed)?;
     let hash = report::hash_text(outcome.trace_hash);
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let json = serde_json::json!({
                 "seed": outcome.seed,
@@ -312,7 +305,7 @@ fn run_swarm(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Whoever replays a run wants to see how it came to its end, so as text every line of it is told.
 fn run_jobs(arguments: &Arguments) -> Result<(), Failure> {
-    let is_text = arguments.format == Format::Text;
+    let is_text = arguments.output.format == Format::Text;
     let mut narrator = |line: &str| {
         if is_text {
             // A reader that went away loses the rest of the story, not the result.
@@ -321,7 +314,7 @@ fn run_jobs(arguments: &Arguments) -> Result<(), Failure> {
     };
     let outcome = jobs::replay(arguments.seed, &mut narrator).map_err(Failure::failed)?;
     let hash = report::hash_text(outcome.trace_hash);
-    match arguments.format {
+    match arguments.output.format {
         Format::Json => {
             let json = serde_json::json!({
                 "seed": outcome.seed,
