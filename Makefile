@@ -36,16 +36,18 @@ deps: ## Debian packages that some checks use, and the source of Rust's library
 	-command -v rustup >/dev/null && rustup component add rust-src
 
 BENCH_PROFILE := $(if $(filter-out 0,$(QUICK)),quick,release)
+BENCH_STARTED := $(shell date +%s)
 
-# What cannot be built or installed for Python is named in the report; it does not keep the rest from being
-# measured. All packages are named, here and in benches/report/steps.rs: each choice of them has features of
-# its own, for which what they share would be built again.
+# What cannot be installed for Python is named in the report; it does not keep the rest from being measured.
+# All packages are named, here and in benches/report/steps.rs: each choice of them has features of its own,
+# for which what they share would be built again.
 .PHONY: bench
 bench: ## every figure in one run; target/bench/report.md and report.html. QUICK=1: four minutes
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) --package shoal-benches --package shoal-cli \
-	    --package shoal-python --bins --benches
-	-$(MAKE) bench-python-package PYTHON_PROFILE=$(BENCH_PROFILE)
-	target/$(BENCH_PROFILE)/report
+	    --package shoal-python --lib --bins --benches
+	cp target/$(BENCH_PROFILE)/lib_native.so python/pysrc/shoal/_native.abi3.so
+	-$(MAKE) bench-python-environment
+	target/$(BENCH_PROFILE)/report --started $(BENCH_STARTED)
 
 .PHONY: bench-docs
 bench-docs: ## make the last report the committed one: docs/benchmarks.md and the README's table

@@ -20,6 +20,8 @@ from typing import Any
 from timing import figure, repeated_cost_ns
 
 REFERENCE = Path(__file__).with_name("reference.py")
+# The package of this repository; `make bench` puts the module there that Cargo built.
+sys.path.insert(0, str(Path(__file__).parents[2] / "python" / "pysrc"))
 TURNS = 3
 TOLERANCE = 1e-9
 
@@ -158,7 +160,7 @@ def main() -> None:
     try:
         import shoal
     except ImportError as error:
-        why = f"{error}; `make python-develop PYTHON_PROFILE=release` builds it"
+        why = f"{error}; `make bench` builds it"
         skipped.append({"what": "Shoal from Python", "why": why})
     else:
         check_coordinates(shoal, answers)

@@ -55,15 +55,16 @@ mod tests {
     #[test]
     fn a_benchmark_is_found_wherever_it_lies_unless_it_is_old() {
         let root = std::env::temp_dir().join(format!("shoal-criterion-{}", std::process::id()));
-        let folder = root.join("route/sticky/100/new");
+        let folder = root.join("routing/route/sticky/100/new");
         std::fs::create_dir_all(&folder).unwrap();
         let estimates = r#"{"median":{"point_estimate":12.5,
             "confidence_interval":{"lower_bound":12.0,"upper_bound":13.0}}}"#;
-        std::fs::write(folder.join("benchmark.json"), r#"{"full_id":"route/sticky/100"}"#).unwrap();
+        std::fs::write(folder.join("benchmark.json"), r#"{"full_id":"routing/route/sticky/100"}"#)
+            .unwrap();
         std::fs::write(folder.join("estimates.json"), estimates).unwrap();
         let mut results = Results::default();
         collect(&root, SystemTime::UNIX_EPOCH, &mut results);
-        let figure = results.get("criterion/route/sticky/100").unwrap();
+        let figure = results.get("criterion/routing/route/sticky/100").unwrap();
         assert_eq!((figure.value, figure.low, figure.high), (12.5, 12.0, 13.0));
         let mut later = Results::default();
         collect(&root, SystemTime::now() + std::time::Duration::from_secs(9), &mut later);

@@ -279,7 +279,7 @@ fn python_coordinate(results: &Results) -> Option<Measured> {
 }
 
 fn route(results: &Results) -> Option<Measured> {
-    let (ours, measured) = at_most(results, "criterion/route/sticky/100", 3_000.0)?;
+    let (ours, measured) = at_most(results, "criterion/routing/route/sticky/100", 3_000.0)?;
     let (words, ratio) = peer(results, "python/reference/route 100", "Python", ours);
     Some(measured.against(words, ratio))
 }
@@ -316,12 +316,12 @@ fn encode(results: &Results) -> Option<Measured> {
 
 fn handle_updates(results: &Results) -> Option<Measured> {
     let (ours, mut measured) =
-        at_most(results, "criterion/handle 20 updates/shoal/100000", 6_000.0)?;
+        at_most(results, "criterion/updates/handle 20/shoal/100000", 6_000.0)?;
     let growth = growths(results).into_iter().find(|growth| growth.title.contains("updates"))?;
     let exponent = growth.exponent();
     measured.figure += &format!(", exponent {}", plain(exponent));
     measured.is_reached &= exponent <= 0.15;
-    let foca = "criterion/handle 20 updates/foca/50000";
+    let foca = "criterion/updates/handle 20/foca/50000";
     let (words, ratio) = peer(results, foca, "foca at 50,000", ours);
     Some(measured.against(words, ratio))
 }
@@ -438,7 +438,7 @@ pub mod tests {
         results.add_samples("detect/shoal/all", &[1_300.0, 1_200.0, 1_900.0], "ms");
         results.add_samples("detect/serf/all", &[5_000.0, 5_200.0], "ms");
         for size in [100, 100_000] {
-            results.add(format!("criterion/handle 20 updates/shoal/{size}"), 3_000.0, "ns");
+            results.add(format!("criterion/updates/handle 20/shoal/{size}"), 3_000.0, "ns");
         }
         results.add("criterion/coordinate/estimate/predicted", 20.0, "ns");
         results.add("criterion/coordinate/estimate/measured", 40.0, "ns");

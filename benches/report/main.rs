@@ -19,7 +19,7 @@ mod steps;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ struct Arguments {
     /// Only the steps whose title contains this; what the others found last time is kept.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
+    /// When the whole run began, in seconds of Unix time: what was built since counts, too.
+    #[arg(long, value_name = "SECONDS")]
+    started: Option<u64>,
 }
 
 /// All that a run found out.
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
     let done = match (arguments.docs, arguments.render) {
         (true, _) => read_results().and_then(|run| commit(&run)),
         (_, true) => read_results().and_then(|run| write(&run)),
-        _ => measure(arguments.only.as_deref()).and_then(|run| write(&run)),
+        _ => measure(&arguments).and_then(|run| write(&run)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,7 +97,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(only: Option<&str>) -> Result<Run, String> {
+/// What has passed since then.
+fn since(started: u64) -> Duration {
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(started);
+    started.elapsed().unwrap_or_default()
+}
+
+fn measure(arguments: &Arguments) -> Result<Run, String> {
+    let only = arguments.only.as_deref();
+    let before = arguments.started.map_or(Duration::ZERO, since);
     let quick = std::env::var_os("QUICK").is_some_and(|value| !value.is_empty() && value != "0");
     let start = Instant::now();
     let steps = steps::all(quick);
@@ -107,19 +118,19 @@ fn measure(only: Option<&str>) -> Result<Run, String> {
     };
     let last = only.and_then(|_| read_results().ok());
     let stop = steps::stop_wanted().map_err(|error| format!("signals: {error}"))?;
-    let (mut built, budget) = (Instant::now(), steps::budget(quick));
+    let mut end = start + steps::budget(quick, before);
     let is_wanted = |title: &str| only.is_none_or(|word| title.contains(word));
     for step in steps {
         let kept = last.as_ref().and_then(|last| last.steps.iter().find(|r| r.title == step.title));
         let is_build = step.is_build();
-        let left = budget.saturating_sub(built.elapsed());
+        let left = end.saturating_duration_since(Instant::now());
         let ran = match (is_wanted(&step.title), kept) {
             (true, _) => step.run(if is_build { Duration::MAX } else { left }, &stop),
             (false, Some(kept)) => kept.clone(),
             (false, None) => continue,
         };
         if is_build {
-            built = Instant::now();
+            end = Instant::now() + steps::budget(quick, before + start.elapsed());
         }
         if stop.load(Ordering::Relaxed) {
             return Err("stopped; nothing was written".to_owned());

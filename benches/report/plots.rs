@@ -243,8 +243,8 @@ mod tests {
     #[test]
     fn plots_have_no_colour_of_their_own_but_the_pages() {
         let mut results = crate::goals::tests::run().results;
-        results.add("criterion/handle 20 updates/foca/100", 2_000.0, "ns");
-        results.add("criterion/handle 20 updates/foca/50000", 473_000.0, "ns");
+        results.add("criterion/updates/handle 20/foca/100", 2_000.0, "ns");
+        results.add("criterion/updates/handle 20/foca/50000", 473_000.0, "ns");
         let plots = all(&results);
         assert_eq!(plots.len(), 3);
         for plot in plots {

@@ -15,9 +15,9 @@ pub struct Growth {
 
 /// What grows, how its figures begin and end around the size, whether it is ours.
 const SERIES: [(&str, &str, &str, bool); 8] = [
-    ("handle 20 updates, Shoal", "criterion/handle 20 updates/shoal/", "", true),
-    ("handle 20 updates, foca", "criterion/handle 20 updates/foca/", "", false),
-    ("a probe round, Shoal", "criterion/a probe round with its datagram/members/", "", true),
+    ("handle 20 updates, Shoal", "criterion/updates/handle 20/shoal/", "", true),
+    ("handle 20 updates, foca", "criterion/updates/handle 20/foca/", "", false),
+    ("a probe round, Shoal", "criterion/engine/a probe round with its datagram/members/", "", true),
     ("move one of so many timers, Shoal", "criterion/timers/move/", "", true),
     ("memory per member, Shoal", "memory/member/", "", true),
     ("processor time per node, all on one thread", "nodes/cpu per node/", "", true),
@@ -64,7 +64,7 @@ mod tests {
         let mut results = Results::default();
         for size in [100.0, 1_000.0, 100_000.0] {
             results.add(format!("memory/member/{size}"), 7.0, "B");
-            results.add(format!("criterion/handle 20 updates/foca/{size}"), 3.0 * size, "ns");
+            results.add(format!("criterion/updates/handle 20/foca/{size}"), 3.0 * size, "ns");
         }
         let growths = growths(&results);
         assert_eq!(growths.len(), 2);

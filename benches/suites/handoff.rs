@@ -5,14 +5,13 @@
 //! one of 64 that already lie in the queue, without a wake-up. `member` and `round trip` are read
 //! from the mirror beside the engine, which goes on meanwhile.
 //!
-//! `cargo bench -p shoal-benches --bench handoff`
-#![allow(missing_docs)]
+//! `cargo bench -p shoal-benches --bench suites -- handoff`
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use shoal_core::federation::LeadershipMode;
 use shoal_core::io::{Node, NodeOptions};
 use shoal_core::{Address, Config, MemberState, Role, Secret};
@@ -53,7 +52,7 @@ fn queues(criterion: &mut Criterion) {
         term += 1;
         node.name_leader(leader, term).expect("a later term is taken");
     };
-    let mut group = criterion.benchmark_group("hand-off");
+    let mut group = criterion.benchmark_group("handoff");
     group.bench_function("question", |bencher| {
         bencher.iter(|| black_box(node.leader().expect("the node runs")));
     });
@@ -87,7 +86,7 @@ fn queues(criterion: &mut Criterion) {
 fn mirror(criterion: &mut Criterion) {
     let [node, other] = pair();
     let peer = other.address();
-    let mut group = criterion.benchmark_group("hand-off/read");
+    let mut group = criterion.benchmark_group("handoff/read");
     group.bench_function("member", |bencher| {
         bencher.iter(|| black_box(node.member(black_box(peer)).expect("it is known")));
     });
@@ -105,4 +104,3 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1));
     targets = queues, mirror
 }
-criterion_main!(benches);

@@ -3,13 +3,12 @@
 //! What a datagram with news costs to handle stands in `updates.rs`, next to foca; memory in
 //! `measure`.
 //!
-//! `cargo bench -p shoal-benches --bench engine`
-#![allow(missing_docs)]
+//! `cargo bench -p shoal-benches --bench suites -- engine`
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use shoal_benches::cluster::{NewsSource, Peer, SIZES, address, drain, engine_with};
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 
@@ -17,7 +16,7 @@ use shoal_core::config::DATAGRAM_SIZE_MAX;
 const PENDING: u32 = 1_000;
 
 fn probe_round(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("a probe round with its datagram");
+    let mut group = criterion.benchmark_group("engine/a probe round with its datagram");
     for size in SIZES {
         let (mut engine, mut now) = engine_with(size);
         group.bench_function(BenchmarkId::new("members", size), |bencher| {
@@ -86,4 +85,3 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1));
     targets = probe_round, write_news
 }
-criterion_main!(benches);

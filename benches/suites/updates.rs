@@ -4,14 +4,13 @@
 //! includes opening the encrypted datagram; foca has no encryption, its datagram is postcard as its
 //! manual suggests. Both are drained outside the timed part.
 //!
-//! `cargo bench -p shoal-benches --bench updates`
-#![allow(missing_docs)]
+//! `cargo bench -p shoal-benches --bench suites -- updates`
 
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use foca::{AccumulatingRuntime, Codec, Foca, Header, Member, Message, PostcardCodec, State};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -22,7 +21,7 @@ use shoal_core::random::Random;
 const FOCA_SIZES: [u32; 4] = [100, 1_000, 10_000, 50_000];
 
 fn shoal(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("handle 20 updates");
+    let mut group = criterion.benchmark_group("updates/handle 20");
     for size in SIZES {
         let (mut engine, now) = engine_with(size);
         let mut source = NewsSource::new(size);
@@ -83,7 +82,7 @@ fn discard(runtime: &mut AccumulatingRuntime<SocketAddr>) {
 }
 
 fn foca(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("handle 20 updates");
+    let mut group = criterion.benchmark_group("updates/handle 20");
     for size in FOCA_SIZES {
         let members = size.try_into().expect("not zero");
         let config = foca::Config::new_lan(members);
@@ -127,4 +126,3 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1));
     targets = shoal, foca
 }
-criterion_main!(benches);

@@ -4,13 +4,12 @@
 //! answered probe does; `come due` is setting a timer and handing it out when its time has come, once
 //! per timer; `nothing due` is the look that the engine takes after every datagram.
 //!
-//! `cargo bench -p shoal-benches --bench timers`
-#![allow(missing_docs)]
+//! `cargo bench -p shoal-benches --bench suites -- timers`
 
 use std::hint::black_box;
 use std::time::Duration as Spent;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use shoal_core::random::Random;
 use shoal_core::timer::TimerWheel;
 use shoal_core::{Duration, Instant};
@@ -90,4 +89,3 @@ criterion_group! {
         .measurement_time(Spent::from_secs(1));
     targets = move_timer, come_due, nothing_due
 }
-criterion_main!(benches);

@@ -1,15 +1,13 @@
 //! What tracking jobs costs with a million of them: starting, progressing, finishing, an idle tick,
 //! memory.
 //!
-//! `cargo bench -p shoal-benches --bench jobs`
-#![allow(missing_docs)]
+//! `cargo bench -p shoal-benches --bench suites -- jobs`
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant as Clock;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
+use shoal_benches::heap;
 use shoal_core::jobs::{
     DatacenterTarget, GateJobStart, GateJobTracker, JobId, JobOutcome, JobStart, JobTracker,
     JobsConfig, WorkflowCounts, WorkflowId, WorkflowState, WorkflowStateMachine,
@@ -20,36 +18,6 @@ use shoal_core::{Address, Duration, Instant};
 const JOBS: u32 = 1_000_000;
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 const START: Instant = Instant::from_millis(1_000_000);
-
-/// Counts the bytes in use.
-struct Measuring;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on unchanged to the system allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Measuring {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's guarantees are the ones asked for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's guarantees are the ones asked for.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        IN_USE.fetch_add(size, Ordering::Relaxed);
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's guarantees are the ones asked for.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Measuring = Measuring;
 
 /// Ids as a host would draw them, in no order that a table could profit from.
 fn ids(count: u32) -> Vec<JobId> {
@@ -79,9 +47,9 @@ fn memory(_: &mut Criterion) {
     let ids = ids(JOBS);
     let per_job = |bytes: usize| bytes as f64 / f64::from(JOBS);
     for (name, gate) in [("local authority", None), ("gate-coordinated", Some(gate()))] {
-        let before = IN_USE.load(Ordering::Relaxed);
+        let before = heap::in_use();
         let tracker = tracker(&ids, gate);
-        let bytes = IN_USE.load(Ordering::Relaxed) - before;
+        let bytes = heap::in_use() - before;
         assert_eq!(tracker.len(), JOBS as usize);
         println!("memory, {name}: {:.1} B per job", per_job(bytes));
         assert!(per_job(bytes) <= 200.0, "at most 200 B per job");
@@ -95,13 +63,13 @@ fn memory(_: &mut Criterion) {
                 DatacenterTarget { datacenter, leader: None }
             })
             .collect();
-        let before = IN_USE.load(Ordering::Relaxed);
+        let before = heap::in_use();
         let mut gate = GateJobTracker::new(JobsConfig::default(), 1, START).expect("a config");
         for &job in &ids {
             let start = GateJobStart { job, timeout: TIMEOUT, datacenters: &targets };
             gate.job_started(START, &start).expect("room");
         }
-        let bytes = IN_USE.load(Ordering::Relaxed) - before;
+        let bytes = heap::in_use() - before;
         println!("memory, gate with {count} datacenters per job: {:.1} B per job", per_job(bytes));
     }
 }
@@ -219,7 +187,7 @@ fn workflows(criterion: &mut Criterion) {
         machine.add(START, WorkflowId::from(u128::from(number)), job).expect("room");
     }
     let mut number = 0u32;
-    criterion.bench_function("workflow/life of four steps", |bencher| {
+    criterion.bench_function("jobs/workflow, four steps", |bencher| {
         bencher.iter(|| {
             let workflow = WorkflowId::from(u128::from(number) + 1_000_000);
             number += 1;
@@ -236,4 +204,3 @@ fn workflows(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, memory, sweeps, steps, idle_tick, workflows);
-criterion_main!(benches);

@@ -1,11 +1,10 @@
 //! The Python node's format: what reading, writing and sealing one datagram cost.
 //!
-//! `cargo bench -p shoal-benches --bench wire`
-#![allow(missing_docs)]
+//! `cargo bench -p shoal-benches --bench suites -- wire`
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use shoal_core::config::DATAGRAM_SIZE_MAX;
 use shoal_core::random::Random;
 use shoal_core::wire::hyperscale::draft::write_coordinate;
@@ -49,14 +48,14 @@ fn read(frame: &[u8]) -> usize {
 fn reading(criterion: &mut Criterion) {
     let frame = frame();
     assert_eq!(read(&frame), 11 + 2 + 1 + 1 + 1 + 1);
-    criterion.bench_function("read a frame with all five sections", |bencher| {
+    criterion.bench_function("wire/read a frame with all five sections", |bencher| {
         bencher.iter(|| read(black_box(&frame)));
     });
 
     let mut packed = vec![0; 1_024];
     let size = zstd_safe::compress(&mut packed[..], &frame, 3).expect("room");
     let mut unpacker = Unpacker::new();
-    criterion.bench_function("unpack it, compressed by the Python node", |bencher| {
+    criterion.bench_function("wire/unpack it, compressed by the Python node", |bencher| {
         bencher.iter(|| unpacker.unpack(black_box(&packed[..size])).expect("a frame").len());
     });
 
@@ -66,7 +65,7 @@ fn reading(criterion: &mut Criterion) {
     datagram.truncate(sealed);
     let mut copy = datagram.clone();
     let mut receiver = envelopes(2);
-    criterion.bench_function("open, unpack and read it", |bencher| {
+    criterion.bench_function("wire/open, unpack and read it", |bencher| {
         bencher.iter(|| {
             copy.copy_from_slice(black_box(&datagram));
             let packed = receiver.open(&mut copy).expect("sealed with the secret");
@@ -90,7 +89,7 @@ fn writing(criterion: &mut Criterion) {
     let size = write_coordinate(&peer, &mut text);
     let mut buffer = [0; DATAGRAM_SIZE_MAX];
     let mut sender = envelopes(1);
-    criterion.bench_function("write a frame with five members", |bencher| {
+    criterion.bench_function("wire/write a frame with five members", |bencher| {
         bencher.iter(|| {
             let mut draft = Draft::new(&mut buffer, FrameKind::Reply, OWN, HANDLER, black_box(5));
             draft.message(Name::Ack, &[], Some(target));
@@ -98,7 +97,7 @@ fn writing(criterion: &mut Criterion) {
             black_box(draft.room()) + count
         });
     });
-    criterion.bench_function("write it with a coordinate, pack and seal it", |bencher| {
+    criterion.bench_function("wire/write it with a coordinate, pack and seal it", |bencher| {
         bencher.iter(|| {
             let mut draft = Draft::new(&mut buffer, FrameKind::Reply, OWN, HANDLER, black_box(5));
             draft.message(Name::Ack, &[], Some(target));
@@ -109,10 +108,9 @@ fn writing(criterion: &mut Criterion) {
             draft.seal(&mut sender).len()
         });
     });
-    criterion.bench_function("write the text of a coordinate", |bencher| {
+    criterion.bench_function("wire/write the text of a coordinate", |bencher| {
         bencher.iter(|| write_coordinate(black_box(&peer), &mut text));
     });
 }
 
 criterion_group!(benches, reading, writing);
-criterion_main!(benches);

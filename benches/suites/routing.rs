@@ -4,12 +4,12 @@
 //! routes jobs the router has not met. The candidates change from call to call, as they do in a
 //! cluster, so that the processor cannot learn the order by heart. `batch` is 1,000 jobs in one
 //! call.
-
-#![allow(missing_docs)]
+//!
+//! `cargo bench -p shoal-benches --bench suites -- routing`
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use shoal_core::random::Random;
 use shoal_core::routing::{
     DatacenterCandidate, DatacenterHealth, DatacenterId, Decision, JobId, RouteRequest, Router,
@@ -86,7 +86,7 @@ impl Bench {
 }
 
 fn route(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("route");
+    let mut group = criterion.benchmark_group("routing/route");
     for size in SIZES {
         let mut bench = Bench::new(size);
         group.bench_function(BenchmarkId::new("sticky", size), |b| b.iter(|| bench.route(&[])));
@@ -109,7 +109,7 @@ fn route(criterion: &mut Criterion) {
 }
 
 fn first(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("first");
+    let mut group = criterion.benchmark_group("routing/first");
     for size in SIZES {
         let mut bench = Bench::new(size);
         let mut fresh = u128::from(JOB_COUNT);
@@ -124,7 +124,7 @@ fn first(criterion: &mut Criterion) {
 }
 
 fn batch(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("batch");
+    let mut group = criterion.benchmark_group("routing/batch");
     for size in SIZES {
         let mut bench = Bench::new(size);
         let preferred = [id(size / 2)];
@@ -147,4 +147,3 @@ fn batch(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, route, first, batch);
-criterion_main!(benches);
