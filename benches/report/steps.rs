@@ -83,51 +83,87 @@ fn cargo(subcommand: &str, quick: bool) -> String {
     format!("cargo {subcommand} --locked --profile {} {packages}", profile(quick))
 }
 
-/// All steps, in the order in which they are run.
+/// All steps, in the order in which they are run: where time runs out, no row of what was wanted goes
+/// without a figure for the sake of an extra one.
 pub fn all(quick: bool) -> Vec<Step> {
     let programs = format!("{} --lib --bins --benches", cargo("build", quick));
     let mut steps = vec![build("programs", &programs)];
-    let measure = format!("target/{}/measure", profile(quick));
-    let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
-    let (rounds, seconds) = if quick { (1, 0.4) } else { (9, 0.6) };
-    let exchange = format!("{} --bench exchange", cargo("bench", quick));
-    let exchange = format!("{exchange} -- {rounds} {seconds} --json");
-    steps.push(line("exchanges", exchange, 300));
-    steps.push(line("memory and allocations", format!("{measure} memory"), 60));
-    steps.push(line("path of a packet", format!("{measure} path"), 30));
-    let python = "python3 benches/baseline/compare.py";
-    let python = if quick { format!("{python} --quick") } else { python.to_owned() };
-    steps.push(line("Python", python.replace("python3", &python_program()), 240));
-    let (clusters, kills) = if quick { (4, 1) } else { (12, 4) };
-    let detect = format!("{measure} detect --clusters {clusters} --kills {kills}");
-    steps.push(line("detection", detect, 300));
-    let suites =
-        ["coordinate", "routing", "updates", "engine", "wire", "timers", "handoff", "jobs"];
-    // No row of what was wanted needs these.
-    let is_extra = |suite: &&str| ["wire", "timers", "handoff", "jobs"].contains(suite);
-    for suite in suites.into_iter().filter(|suite| !(quick && is_extra(suite))) {
-        steps.push(suite_step(suite, quick));
-    }
+    steps.extend(wanted(quick));
     if !quick {
-        steps.extend(long(&measure));
+        steps.extend(wanted_and_long());
+        steps.extend(extra());
     }
-    steps.extend(simulated(quick));
     steps
 }
 
-/// What takes minutes, or compares with a release build.
-fn long(measure: &str) -> Vec<Step> {
-    let line = |title: &str, command: String, limit| step(title, &command, limit, Reading::Line);
+fn line(title: &str, command: &str, limit: u64) -> Step {
+    step(title, command, limit, Reading::Line)
+}
+
+fn measure(quick: bool, arguments: &str) -> String {
+    format!("target/{}/measure {arguments}", profile(quick))
+}
+
+fn simulation(title: &str, quick: bool, arguments: &str, limit: u64, name: &'static str) -> Step {
+    let command = format!("target/{}/shoal simulate --format json {arguments}", profile(quick));
+    step(title, &command, limit, Reading::Simulation(name))
+}
+
+/// Rows of what was wanted that take seconds.
+fn wanted(quick: bool) -> Vec<Step> {
+    let (rounds, seconds) = if quick { (1, 0.4) } else { (7, 0.5) };
+    let exchange = format!("{} --bench exchange", cargo("bench", quick));
+    let python = format!("{} benches/baseline/compare.py", python_program());
+    let python = if quick { format!("{python} --quick") } else { python };
+    let (clusters, kills) = if quick { (4, 1) } else { (12, 4) };
+    let detect = format!("detect --clusters {clusters} --kills {kills}");
     let mut steps = vec![
-        line("idle agents", format!("{measure} idle --seconds 20"), 200),
-        line("chaos", format!("{measure} chaos --agents 16 --seconds 90"), 300),
+        line("exchanges", &format!("{exchange} -- {rounds} {seconds} --json"), 300),
+        line("memory and allocations", &measure(quick, "memory"), 60),
+        line("path of a packet", &measure(quick, "path"), 30),
+        line("Python", &python, 240),
+        line("detection", &measure(quick, &detect), 300),
     ];
-    for count in [100, 300, 1_000] {
-        let nodes = format!("{measure} nodes --count {count} --seconds 8");
-        steps.push(line(&format!("{count} nodes on one thread"), nodes, 240));
+    let suites = ["coordinate", "routing", "updates", "engine"];
+    steps.extend(suites.map(|suite| suite_step(suite, quick)));
+    // Matrices of real round trips are not ours to pass on; who has them says where.
+    if let Some(folder) = std::env::var_os("SHOAL_MATRICES") {
+        let file = PathBuf::from(folder).join("planetlab490_ms.csv").display().to_string();
+        let cycles = if quick { 200 } else { 1_000 };
+        let arguments = format!("--matrix {file} --cycles {cycles}");
+        steps.push(simulation("coordinates", quick, &arguments, 120, "planetlab"));
+        let arguments = format!("{arguments} --liars 0.1");
+        let title = "coordinates with liars";
+        steps.push(simulation(title, quick, &arguments, 120, "planetlab-liars"));
     }
-    steps.push(line("instructions", format!("{measure} instructions"), 240));
     steps
+}
+
+/// Rows that take minutes, or compare with a release build.
+fn wanted_and_long() -> Vec<Step> {
+    let (idle, chaos) = ("idle --seconds 20", "chaos --agents 16 --seconds 90");
+    let lifeguard = "--experiment lifeguard";
+    vec![
+        line("idle agents", &measure(false, idle), 200),
+        line("chaos", &measure(false, chaos), 300),
+        simulation("Lifeguard experiment", false, lifeguard, 420, "lifeguard"),
+    ]
+}
+
+/// How parts cost and how whole nodes and simulations grow, which no row needs.
+fn extra() -> Vec<Step> {
+    let nodes = [100, 300, 1_000].map(|count| {
+        let nodes = format!("nodes --count {count} --seconds 8");
+        line(&format!("{count} nodes on one thread"), &measure(false, &nodes), 240)
+    });
+    let sizes = [(100, 60, "cluster/100"), (300, 60, "cluster/300"), (1_000, 40, "cluster/1000")];
+    let clusters = sizes.map(|(nodes, seconds, name)| {
+        let arguments = format!("--nodes {nodes} --seconds {seconds}");
+        simulation(&format!("simulator, {nodes} nodes"), false, &arguments, 150, name)
+    });
+    let suites = ["wire", "timers", "handoff", "jobs"].map(|suite| suite_step(suite, false));
+    let instructions = line("instructions", &measure(false, "instructions"), 240);
+    nodes.into_iter().chain(clusters).chain([instructions]).chain(suites).collect()
 }
 
 /// The Python of the virtual environment into which Shoal's package was built.
@@ -136,40 +172,11 @@ fn python_program() -> String {
     if root().join(own).exists() { own.to_owned() } else { "python3".to_owned() }
 }
 
-fn simulated(quick: bool) -> Vec<Step> {
-    let simulate = format!("target/{}/shoal simulate --format json", profile(quick));
-    let simulation = |title: &str, arguments: String, limit, name| {
-        step(title, &format!("{simulate} {arguments}"), limit, Reading::Simulation(name))
-    };
-    let sizes = [(100, 60, "cluster/100"), (300, 60, "cluster/300"), (1_000, 40, "cluster/1000")];
-    let mut steps = Vec::new();
-    // No row of what was wanted needs these.
-    for (nodes, seconds, name) in sizes.into_iter().filter(|_| !quick) {
-        let arguments = format!("--nodes {nodes} --seconds {seconds}");
-        steps.push(simulation(&format!("simulator, {nodes} nodes"), arguments, 150, name));
-    }
-    // Matrices of real round trips are not ours to pass on; who has them says where.
-    if let Some(folder) = std::env::var_os("SHOAL_MATRICES") {
-        let file = PathBuf::from(folder).join("planetlab490_ms.csv").display().to_string();
-        let cycles = if quick { 200 } else { 1_000 };
-        let arguments = format!("--matrix {file} --cycles {cycles}");
-        steps.push(simulation("coordinates", arguments.clone(), 120, "planetlab"));
-        let arguments = format!("{arguments} --liars 0.1");
-        steps.push(simulation("coordinates with liars", arguments, 120, "planetlab-liars"));
-    }
-    if !quick {
-        // The last, because it is the longest.
-        let arguments = "--experiment lifeguard".to_owned();
-        steps.push(simulation("Lifeguard experiment", arguments, 420, "lifeguard"));
-    }
-    steps
-}
-
 fn suite_step(suite: &str, quick: bool) -> Step {
     let times = match (suite, quick) {
         // These set their own.
         ("jobs" | "engine" | "updates" | "timers" | "handoff", false) => "",
-        (_, false) => " --warm-up-time 0.5 --measurement-time 1.5",
+        (_, false) => " --warm-up-time 0.3 --measurement-time 1",
         (_, true) => {
             " --warm-up-time 0.1 --measurement-time 0.2 --sample-size 10 --nresamples 1000"
         }
