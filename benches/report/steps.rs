@@ -152,10 +152,10 @@ fn wanted_and_long() -> Vec<Step> {
 
 /// How parts cost and how whole nodes and simulations grow, which no row needs.
 fn extra() -> Vec<Step> {
-    let nodes = [100, 300, 1_000].map(|count| {
+    let nodes = |count: u32| {
         let nodes = format!("nodes --count {count} --seconds 8");
         line(&format!("{count} nodes on one thread"), &measure(false, &nodes), 240)
-    });
+    };
     let sizes = [(100, 60, "cluster/100"), (300, 60, "cluster/300"), (1_000, 40, "cluster/1000")];
     let clusters = sizes.map(|(nodes, seconds, name)| {
         let arguments = format!("--nodes {nodes} --seconds {seconds}");
@@ -163,7 +163,13 @@ fn extra() -> Vec<Step> {
     });
     let suites = ["wire", "timers", "handoff", "jobs"].map(|suite| suite_step(suite, false));
     let instructions = line("instructions", &measure(false, "instructions"), 240);
-    nodes.into_iter().chain(clusters).chain([instructions]).chain(suites).collect()
+    let mut steps = vec![nodes(100), nodes(300)];
+    steps.extend(clusters);
+    steps.push(instructions);
+    steps.extend(suites);
+    // The last, because a slow machine takes minutes to have them all acquainted.
+    steps.push(nodes(1_000));
+    steps
 }
 
 /// The Python of the virtual environment into which Shoal's package was built.
