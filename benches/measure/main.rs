@@ -37,6 +37,9 @@ enum Command {
         /// Kills in each cluster.
         #[arg(long, default_value_t = 4)]
         kills: usize,
+        /// Only Shoal's clusters, because Serf's take their time.
+        #[arg(long)]
+        without_serf: bool,
     },
     /// Agents of Shoal and of Serf under one schedule of stops, loss and kills.
     Chaos {
@@ -81,7 +84,9 @@ enum Command {
 fn main() -> ExitCode {
     let measured = match Command::parse() {
         Command::Idle { seconds } => sandbox::inside(|| detect::idle(seconds)),
-        Command::Detect { clusters, kills } => sandbox::inside(|| detect::detect(clusters, kills)),
+        Command::Detect { clusters, kills, without_serf } => {
+            sandbox::inside(|| detect::detect(clusters, kills, without_serf))
+        }
         Command::Chaos { agents, seconds, seed } => {
             sandbox::inside(|| chaos::run(agents, seconds, seed))
         }

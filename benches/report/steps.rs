@@ -115,14 +115,14 @@ fn wanted(quick: bool) -> Vec<Step> {
     let exchange = format!("{} --bench exchange", cargo("bench", quick));
     let python = format!("{} benches/baseline/compare.py", python_program());
     let python = if quick { format!("{python} --quick") } else { python };
-    let (clusters, kills) = if quick { (4, 1) } else { (12, 4) };
-    let detect = format!("detect --clusters {clusters} --kills {kills}");
+    let clusters =
+        if quick { "--clusters 4 --kills 1 --without-serf" } else { "--clusters 12 --kills 4" };
     let mut steps = vec![
         line("exchanges", &format!("{exchange} -- {rounds} {seconds} --json"), 300),
         line("memory and allocations", &measure(quick, "memory"), 60),
         line("path of a packet", &measure(quick, "path"), 30),
         line("Python", &python, 240),
-        line("detection", &measure(quick, &detect), 300),
+        line("detection", &measure(quick, &format!("detect {clusters}")), 300),
     ];
     let suites = ["coordinate", "routing", "updates", "engine"];
     steps.extend(suites.map(|suite| suite_step(suite, quick)));
