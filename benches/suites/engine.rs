@@ -79,9 +79,6 @@ fn write_news(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = crate::brief();
     targets = probe_round, write_news
 }

@@ -14,6 +14,8 @@ mod timers;
 mod updates;
 mod wire;
 
+use std::time::Duration;
+
 use criterion::Criterion;
 
 #[global_allocator]
@@ -30,6 +32,14 @@ const SUITES: [(&str, fn()); 8] = [
     ("updates", updates::benches),
     ("wire", wire::benches),
 ];
+
+/// Shorter than Criterion would take, for suites whose sizes are many.
+fn brief() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
 
 fn main() {
     // Criterion itself leaves out what a name does not ask for, but only once it is set up, which may take

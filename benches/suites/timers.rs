@@ -83,9 +83,6 @@ fn nothing_due(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Spent::from_millis(300))
-        .measurement_time(Spent::from_secs(1));
+    config = crate::brief();
     targets = move_timer, come_due, nothing_due
 }
