@@ -138,6 +138,27 @@ fn five_nodes_know_of_a_crash_within_two_and_a_half_seconds_and_bury_nobody_aliv
     }
 }
 
+/// While a cluster forms, news of suspicions and of refutations gets lost most easily. With `SHOAL_SEEDS=1000`
+/// also a thousand nodes at a loss of 10 %.
+#[test]
+fn a_lossy_cluster_becomes_whole_and_buries_nobody_alive() {
+    let seeds = variable("SHOAL_SEEDS").unwrap_or(SEED_COUNT).min(1_000) / 50;
+    let is_long = variable("SHOAL_SEEDS") >= Some(1_000);
+    let networks = [(256, 0.2, seeds), (1_000, 0.1, if is_long { 6 } else { 0 })];
+    for (nodes, loss, seeds) in networks {
+        for seed in 1..=seeds {
+            let options =
+                SimulationOptions { loss, seconds: 30, ..SimulationOptions::new(nodes, seed) };
+            let report = shoal_simulator::run(&options).expect("the options are legal");
+            let wrong = (report.false_positives, report.undetected);
+            assert_eq!(wrong, (0, 0), "{nodes} nodes, seed {seed}: false deaths, missed crashes");
+            let formed = report.formed_ms.unwrap_or(f64::INFINITY);
+            println!("{nodes} nodes, loss {loss}, seed {seed}: formed after {formed:.0} ms");
+            assert!(formed <= 30_000.0, "{nodes} nodes, seed {seed}: not whole after 30 s");
+        }
+    }
+}
+
 /// A thousand nodes with `SHOAL_SEEDS=1000`, fewer otherwise: acquainting a million pairs takes half a minute.
 #[test]
 fn a_large_cluster_knows_of_a_crash_within_five_seconds() {

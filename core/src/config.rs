@@ -34,6 +34,9 @@ pub const BROADCAST_COUNT_MAX: usize = 256;
 pub const STATE_SIZE_MAX: u32 = 1 << 20;
 /// How many members' states are read at a time.
 pub const FETCH_COUNT_MAX: u32 = 64;
+/// How many peers' tables are read at a time. Of a further one only the first page is taken, and that is
+/// counted.
+pub const READING_COUNT_MAX: u32 = 4;
 /// How many members may be accused in all jobs together (AD-30).
 pub const JOB_SUSPICIONS_MAX: usize = 50_000;
 /// How many members may be accused in one job (AD-30).
@@ -215,7 +218,8 @@ pub struct Config {
     pub dead_retention_ms: u64,
     /// How long a gate, a manager, a worker may stay unconfirmed before it is removed, in ms (AD-35).
     pub confirmation_timeout_ms: [u64; 3],
-    /// Time between two attempts to confirm a gate or manager, in ms (AD-35).
+    /// Time between two attempts to confirm a gate or manager, in ms (AD-35); and the longest between two
+    /// introductions of a worker.
     pub confirmation_interval_ms: u64,
     /// How many attempts are made to confirm a gate, a manager, a worker (AD-35: workers none).
     pub confirmation_attempts: [u8; 3],

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::config::{Config, FETCH_COUNT_MAX};
+use crate::config::{Config, FETCH_COUNT_MAX, READING_COUNT_MAX};
 use crate::events::Event;
 use crate::node::Address;
 use crate::slots;
@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     LeaveRound,
     /// A state being read, by its place.
     Fetch(u32),
+    /// A table being read, by its place.
+    Reading(u32),
     /// A probe in flight, by its place.
     Probe(u32),
     /// What a member's state waits for: confirmation, the end of a suspicion, removal.
@@ -53,7 +55,8 @@ pub(crate) enum Timer {
 }
 
 const FIRST_FETCH: u32 = 5;
-const FIRST_PROBE: u32 = FIRST_FETCH + FETCH_COUNT_MAX;
+const FIRST_READING: u32 = FIRST_FETCH + FETCH_COUNT_MAX;
+const FIRST_PROBE: u32 = FIRST_READING + READING_COUNT_MAX;
 
 /// Slot numbers in the order of their first mention, each at most once.
 #[derive(Debug, Default)]
@@ -226,6 +229,7 @@ impl Effects {
             Timer::JoinRound => 3,
             Timer::LeaveRound => 4,
             Timer::Fetch(place) => FIRST_FETCH + place,
+            Timer::Reading(place) => FIRST_READING + place,
             Timer::Probe(place) => FIRST_PROBE + place,
             Timer::Member(slot) => FIRST_PROBE + self.probe_capacity + slot,
         }
@@ -238,7 +242,8 @@ impl Effects {
             2 => Timer::SyncRound,
             3 => Timer::JoinRound,
             4 => Timer::LeaveRound,
-            number if number < FIRST_PROBE => Timer::Fetch(number - FIRST_FETCH),
+            number if number < FIRST_READING => Timer::Fetch(number - FIRST_FETCH),
+            number if number < FIRST_PROBE => Timer::Reading(number - FIRST_READING),
             number if number < FIRST_PROBE + self.probe_capacity => {
                 Timer::Probe(number - FIRST_PROBE)
             }

@@ -73,6 +73,9 @@ counters! {
     MembersEvicted, "members_evicted", "Dead or departed records dropped early to make room.";
     SessionsEvicted, "sessions_evicted", "Senders whose keys were forgotten to make room.";
 
+    ReadingsDeferred, "readings_deferred", "Tables of peers of which only the first page was read because too many were being read.";
+    ReadingsFailed, "readings_failed", "Tables of peers not read to their end because a page never came or led back.";
+
     ConfirmationAttempts, "confirmation_attempts", "Unconfirmed peers asked to show themselves.";
     ConfirmationsLate, "confirmation_attempts_success", "Unconfirmed peers confirmed after being asked.";
     UnconfirmedGatesRemoved, "unconfirmed_peers_removed_gate", "Gates forgotten because nothing confirmed them.";

@@ -37,6 +37,9 @@ pub(crate) struct Cluster {
     pub one_way: Duration,
     /// Directions in which nothing arrives.
     pub cut: Vec<(Address, Address)>,
+    /// That a datagram is lost, 0 to 1.
+    pub loss: f64,
+    random: Random,
 }
 
 impl Cluster {
@@ -50,6 +53,8 @@ impl Cluster {
             trace: 0,
             one_way: Duration::from_micros(150),
             cut: Vec::new(),
+            loss: 0.0,
+            random: Random::new(1),
         }
     }
 
@@ -147,8 +152,13 @@ impl Cluster {
                 self.now = self.now.max(at);
                 let (_, (source, target, mut bytes)) = self.in_flight.pop_first().unwrap();
                 let number = target.port() - 7_000;
+                let is_lost = self.random.chance(self.loss);
                 let is_cut = self.cut.contains(&(source, target));
-                if !is_cut && self.engines.contains_key(&number) && target == address(number) {
+                if !is_lost
+                    && !is_cut
+                    && self.engines.contains_key(&number)
+                    && target == address(number)
+                {
                     self.deliver(number, source, &mut bytes);
                 }
                 true

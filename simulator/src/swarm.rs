@@ -380,6 +380,7 @@ impl<'a> Swarm<'a> {
     fn heal(&mut self) -> Result<(), String> {
         self.tell(|_| "everything heals".to_owned());
         self.faults.heal(&mut self.simulation);
+        self.ledger.note_command(&self.simulation);
         for node in 0..self.options.nodes {
             let own = self
                 .simulation

@@ -34,7 +34,9 @@ impl Hold {
                 let waits = membership.has_asked_helpers(place);
                 return waits && self.keep(timer);
             }
-            Timer::LeaveRound | Timer::Fetch(_) | Timer::Member(_) => return false,
+            Timer::LeaveRound | Timer::Fetch(_) | Timer::Reading(_) | Timer::Member(_) => {
+                return false;
+            }
         };
         std::mem::replace(&mut self.has_fired[round], true) && self.keep(timer)
     }

@@ -192,6 +192,37 @@ fn nodes_that_agree_exchange_digests_and_not_tables() {
     assert_eq!(updates(&cluster), before);
 }
 
+#[test]
+fn a_large_table_is_read_to_its_end_although_pages_get_lost() {
+    let mut cluster = Cluster::formed(200, Role::Worker);
+    cluster.engines.retain(|&number, _| number == 0);
+    cluster.loss = 0.25;
+    cluster.start(200, config(200));
+    cluster.run_for(5 * SECOND);
+    let is_joined =
+        |(number, event): &(u16, Event)| *number == 200 && matches!(event, Event::Joined { .. });
+    assert!(cluster.events.iter().any(is_joined));
+    assert!(cluster.engines[&200].members(cluster.now).count() > 190);
+}
+
+/// Nobody else speaks of it any more, and the two cannot reach each other.
+#[test]
+fn a_helper_tells_of_a_refutation_that_was_missed() {
+    let mut cluster = Cluster::formed(8, Role::Worker);
+    let others = |number: u16| (0..8).filter(move |&other| other != number).map(address);
+    cluster.cut = others(0).map(|other| (other, address(0))).collect();
+    cluster.deliver(2, address(1), &mut forged(2, &claim(3, MemberState::Suspect, 0)));
+    cluster.run_for(SECOND / 2);
+    cluster.cut = vec![(address(0), address(3)), (address(3), address(0))];
+    cluster.run_for(SECOND);
+    let told = cluster.engines[&1].member(address(3), cluster.now).unwrap();
+    assert_eq!((told.state, told.incarnation.0), (MemberState::Alive, 1));
+    cluster.deliver(0, address(1), &mut forged(0, &claim(3, MemberState::Suspect, 0)));
+    assert_eq!(cluster.state(0, 3), Some(MemberState::Suspect));
+    cluster.run_until(4 * SECOND, |c| c.state(0, 3) == Some(MemberState::Alive));
+    assert_eq!(cluster.seen(3, MemberState::Dead), 0);
+}
+
 /// Datagrams wait in the socket while a process is stopped; here they are lost, which is worse.
 #[test]
 fn a_node_that_was_stopped_doubts_itself_first() {

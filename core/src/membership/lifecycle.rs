@@ -34,7 +34,9 @@ const INCARNATION_LEAP_MAX: u32 = 1_000;
 /// small cluster that makes the 5 to 30 s that its own suspicions last.
 const FOREIGN_PATIENCE: f64 = 12.0;
 /// How often a worker introduces itself to a peer that has not answered.
-const INTRODUCTION_COUNT: u8 = 3;
+const INTRODUCTION_COUNT: u8 = 8;
+/// And how long it waits at least before it does so again.
+const INTRODUCTION_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// First attempts to confirm are spread over this much time per known peer, and at most a second, so that
 /// not all ask a newcomer at once.
 const CONFIRMATION_SPREAD: Duration = Duration::from_millis(1);
@@ -248,7 +250,8 @@ impl Membership {
             self.table.get_mut(slot).confirmation_attempts += 1;
             context.effects.count(Counter::ConfirmationAttempts);
             self.probe_member(context, slot, Purpose::Confirmation);
-            context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
+            let pause = self.confirmation_pause(&strategy);
+            context.effects.set_timer(Timer::Member(slot), context.now + pause);
             return;
         }
         let rtt = context.tracker.rtt(slot, context.now);
@@ -265,10 +268,24 @@ impl Membership {
         }
     }
 
+    /// Whether this node makes itself known to whomever it learns of, because nobody asks it.
+    fn introduces_itself(&self) -> bool {
+        self.table.own().role == Role::Worker
+    }
+
     /// How often this node asks an unconfirmed peer of that role to show itself.
     fn confirmation_limit(&self, strategy: &Strategy) -> u8 {
-        let is_worker = self.table.own().role == Role::Worker;
-        strategy.attempts.max(if is_worker { INTRODUCTION_COUNT } else { 0 })
+        strategy.attempts.max(if self.introduces_itself() { INTRODUCTION_COUNT } else { 0 })
+    }
+
+    /// How long this node waits before it asks an unconfirmed peer again: with few that have not answered
+    /// only until an answer must be lost, with many until they can have answered.
+    fn confirmation_pause(&self, strategy: &Strategy) -> Duration {
+        let turn = CONFIRMATION_PACE * 2 * self.table.unconfirmed_count() as u32;
+        match self.introduces_itself() {
+            true => turn.max(INTRODUCTION_PAUSE_MIN).min(strategy.interval),
+            false => strategy.interval,
+        }
     }
 
     /// Somebody else hears an unconfirmed peer. When it has been asked in vain, perhaps across a broken
@@ -280,7 +297,7 @@ impl Membership {
         let is_exhausted = record.confirmation_attempts >= limit && limit > 0;
         if record.state == MemberState::Unconfirmed && is_exhausted {
             self.table.get_mut(slot).confirmation_attempts = 0;
-            context.effects.set_timer(Timer::Member(slot), context.now + strategy.interval);
+            self.await_turn(context, slot, Duration::ZERO);
         }
     }
 
@@ -425,6 +442,7 @@ impl Membership {
             }
             MemberState::Dead => {
                 self.table.set_incarnation(slot, update.incarnation);
+                context.effects.refresh(slot);
                 self.hear_of_death(context, slot, update.accuser);
             }
             MemberState::Left => {
@@ -479,26 +497,17 @@ impl Membership {
     /// An active member did not answer somebody.
     pub(crate) fn suspect(&mut self, context: &mut Context, slot: u32, accuser: u32) {
         let record = *self.table.get(slot);
-        let stretch = self.stretch(context, slot);
-        let terms = self.terms(context, &stretch);
         if record.suspicion != NONE {
-            let is_own = accuser == self.own_fingerprint();
             let suspicion = self.suspicions.get_mut(record.suspicion);
-            let is_confirmed = suspicion.confirm(accuser);
-            if is_own {
-                suspicion.tighten(terms);
-                suspicion.witness();
-            }
-            context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
-            if is_confirmed {
+            if suspicion.confirm(accuser) {
+                context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
                 self.gossip.push(&mut self.table, slot);
             }
             return;
         }
-        let mut suspicion = Suspicion::new(context.now, accuser, terms);
-        if accuser == self.own_fingerprint() {
-            suspicion.witness();
-        }
+        let stretch = self.stretch(context, slot);
+        let terms = self.terms(context, &stretch);
+        let suspicion = Suspicion::new(context.now, accuser, terms);
         context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
         context.effects.count(Counter::SuspicionsStarted);
         let stats = &mut context.effects.stats;
@@ -515,6 +524,17 @@ impl Membership {
             context.effects.change(slot);
         }
         self.gossip.push(&mut self.table, slot);
+    }
+
+    /// This node's own probe of a member has failed. Others tell it of its own accusation, too, and that is no
+    /// evidence.
+    pub(crate) fn witness(&mut self, context: &mut Context, slot: u32) {
+        self.suspect(context, slot, self.own_fingerprint());
+        let terms = self.terms(context, &self.stretch(context, slot));
+        let suspicion = self.suspicions.get_mut(self.table.get(slot).suspicion);
+        suspicion.tighten(terms);
+        suspicion.witness(context.now);
+        context.effects.set_timer(Timer::Member(slot), suspicion.deadline());
     }
 
     /// Somebody declared a member dead: what this node waited for is over, once it has read what has come.

@@ -11,6 +11,7 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod lifecycle;
 pub(crate) mod probe;
+pub(crate) mod reading;
 pub(crate) mod state;
 pub(crate) mod suspicion;
 pub(crate) mod sync;
@@ -31,6 +32,7 @@ use gossip::GossipQueue;
 use health::LocalHealth;
 use jobs::JobLayer;
 use probe::{ProbeOrder, Probes};
+use reading::Readings;
 use state::States;
 use suspicion::{Suspicions, log10};
 use sync::Presence;
@@ -46,6 +48,8 @@ pub(crate) const STRANGER: u32 = 1;
 const UPDATE_COUNT_MAX: usize = 32;
 /// What a sync request needs behind its updates.
 const DIGEST_SIZE: usize = 8;
+/// How long the answer to a request may take at least.
+const PATIENCE_MIN: Duration = Duration::from_millis(200);
 
 /// What a handler may look at and act on besides the membership itself.
 pub(crate) struct Context<'a> {
@@ -68,6 +72,7 @@ pub(crate) struct Membership {
     probe_order: ProbeOrder,
     health: LocalHealth,
     presence: Presence,
+    readings: Readings,
     states: States,
     broadcasts: Broadcasts,
     job_layer: JobLayer,
@@ -98,6 +103,7 @@ impl Membership {
             probe_order: ProbeOrder::default(),
             health: LocalHealth::new(context.config.mechanisms.local_health),
             presence: Presence::default(),
+            readings: Readings::default(),
             states: States::new(),
             broadcasts: Broadcasts::new(),
             job_layer: JobLayer::new(context.now),
@@ -280,6 +286,7 @@ impl Membership {
             Timer::JoinRound => self.join_round(context),
             Timer::LeaveRound => self.leave_round(context),
             Timer::Fetch(place) => self.fetch_expired(context, place),
+            Timer::Reading(place) => self.reading_expired(context, place),
             Timer::Probe(place) => self.probe_expired(context, place),
             Timer::Member(slot) => self.member_expired(context, slot),
         }
@@ -292,6 +299,13 @@ impl Membership {
             let interval = Duration::from_millis(context.config.gossip_interval_ms);
             context.effects.set_timer(Timer::GossipRound, context.now + interval);
         }
+    }
+
+    /// How long a peer's answer to a request may take.
+    fn patience(&self, context: &Context, peer: Address) -> Duration {
+        let rtt = self.table.find(peer).and_then(|slot| context.tracker.rtt(slot, context.now));
+        let twice = rtt.map(|rtt| Duration::from_secs_f64(rtt.upper_ms / 500.0));
+        twice.map_or(PATIENCE_MIN, |twice| twice.max(PATIENCE_MIN))
     }
 
     fn gossip_round(&mut self, context: &mut Context) {
@@ -408,12 +422,18 @@ impl Membership {
         {
             writer.push_update(&self.update(slot, 0));
         }
-        // Whoever asks for help with the dead has missed the news, which goes round no longer.
-        if outgoing.kind == Kind::Nack
+        // A helper passes a doubt on to whom it concerns; and whoever asks for help may have missed a
+        // refutation, or a death, of which nobody speaks any more.
+        if matches!(outgoing.kind, Kind::IndirectProbe | Kind::IndirectAck | Kind::Nack)
             && let Some(slot) = self.table.find(outgoing.subject)
-            && self.table.get(slot).state == MemberState::Dead
         {
-            writer.push_update(&self.update(slot, 0));
+            let state = self.table.get(slot).state;
+            let is_answer = outgoing.kind != Kind::IndirectProbe;
+            if self.is_told_its_state(state)
+                || is_answer && state == MemberState::Alive && self.has_buddies
+            {
+                writer.push_update(&self.update(slot, 0));
+            }
         }
     }
 

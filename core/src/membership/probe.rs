@@ -25,7 +25,7 @@ const TIMEOUT_CEILING: Duration = Duration::from_secs(30);
 /// A Python node is given this much time, whatever the round trip: it handles one thing at a time.
 const FOREIGN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// How many nodes that hear of a suspicion check it themselves, on average.
-const RECHECK_COUNT: f64 = 4.0;
+const RECHECK_COUNT: f64 = 6.0;
 /// How much longer than the list of active members the list of a pass may become.
 const SLACK: usize = 64;
 
@@ -332,8 +332,7 @@ impl Membership {
         // Helpers that are silent, too, hint at this node; those that said no clear it.
         let silent = probe.helper_count.saturating_sub(probe.nack_count);
         self.health.worsen(if probe.helper_count == 0 { 1 } else { silent });
-        let accuser = self.own_fingerprint();
-        self.suspect(context, slot, accuser);
+        self.witness(context, slot);
     }
 
     /// Somebody asks whether this node is there.

@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::table::{NONE, OWN_SLOT};
+use super::table::OWN_SLOT;
 use super::{Context, Membership};
 use crate::config::FETCH_COUNT_MAX;
 use crate::effects::{Outgoing, Timer};
@@ -19,14 +19,11 @@ use crate::events::Event;
 use crate::node::{Address, Generation};
 use crate::slots;
 use crate::stats::Counter;
-use crate::time::Duration;
 use crate::wire::native::{Header, Kind, MessageWriter};
 use crate::wire::payload;
 
 /// How often a part is asked for before the reading is given up.
 const ATTEMPTS_MAX: u8 = 4;
-/// How long an answer may take at least.
-const PATIENCE_MIN: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug, Default)]
 struct Held {
@@ -162,13 +159,10 @@ impl Membership {
         fetch.attempts += 1;
         let subject = self.table.get(fetch.slot).address;
         let parameter = fetch.bytes.len() as u32;
-        let question = Outgoing::new(Kind::StateRequest, fetch.teller);
+        let teller = fetch.teller;
+        let question = Outgoing::new(Kind::StateRequest, teller);
         context.effects.transmit(Outgoing { sequence, subject, parameter, ..question });
-        let teller = self.table.find(fetch.teller).unwrap_or(NONE);
-        let rtt = if teller == NONE { None } else { context.tracker.rtt(teller, context.now) };
-        let round_trip =
-            rtt.map_or(PATIENCE_MIN, |rtt| Duration::from_secs_f64(rtt.upper_ms / 500.0));
-        let deadline = context.now + round_trip.max(PATIENCE_MIN);
+        let deadline = context.now + self.patience(context, teller);
         context.effects.set_timer(Timer::Fetch(place), deadline);
     }
 

@@ -6,8 +6,8 @@
 //! accuser's own health and by the uncertainty of its coordinate.
 //!
 //! Hearsay does not convict: a node that only heard of a suspicion asks the suspect itself before it
-//! declares a death. A lost refutation, which is how a large cluster with a lossy network comes to bury
-//! the living, then costs a probe.
+//! declares a death, and so does one that has not asked for long. A lost refutation, which is how a large
+//! cluster with a lossy network comes to bury the living, then costs a probe.
 //!
 //! Another's word that a member is dead ends its time at once. It takes effect with the next deadlines and
 //! not before, when all that has come is read: a node that was stopped finds the word in its socket, and
@@ -95,8 +95,8 @@ pub(crate) struct Suspicion {
     terms: Terms,
     accusers: [u32; ACCUSER_COUNT_MAX],
     accuser_count: u8,
-    /// Whether a probe of this node's own has failed, too.
-    is_witnessed: bool,
+    /// When a probe of this node's own has failed last.
+    witnessed_at: Option<Instant>,
     /// Until when the suspect is being heard after its time is over; zero before that.
     hearing_until: Instant,
     /// When another's word came that it is dead.
@@ -112,7 +112,7 @@ impl Suspicion {
             terms,
             accusers,
             accuser_count: 1,
-            is_witnessed: false,
+            witnessed_at: None,
             hearing_until: Instant::ZERO,
             reported_at: None,
         }
@@ -121,7 +121,7 @@ impl Suspicion {
     /// Another says that the suspect is dead, in a datagram that arrived at `received_at`: its time is over.
     pub fn report(&mut self, now: Instant, received_at: Instant) {
         self.started = now;
-        self.is_witnessed = false;
+        self.witnessed_at = None;
         self.hearing_until = Instant::ZERO;
         self.reported_at = Some(received_at);
     }
@@ -132,15 +132,17 @@ impl Suspicion {
     }
 
     /// A probe of this node's own has failed: nothing is left to be asked.
-    pub fn witness(&mut self) {
-        self.is_witnessed = true;
+    pub fn witness(&mut self, now: Instant) {
+        self.witnessed_at = Some(now);
         self.hearing_until = Instant::ZERO;
     }
 
     /// Whether all that is known is hearsay, or old, and the suspect has not been asked.
     pub fn needs_hearing(&self, now: Instant) -> bool {
-        let is_fresh = self.reported_at.is_some_and(|at| now - at <= REPORT_AGE_MAX);
-        !self.is_witnessed && !is_fresh && self.hearing_until == Instant::ZERO
+        let is_reported = self.reported_at.is_some_and(|at| now - at <= REPORT_AGE_MAX);
+        // In more than half of the longest time others could have looked, and hardly any has failed.
+        let is_witnessed = self.witnessed_at.is_some_and(|at| now - at <= self.terms.max / 2);
+        !is_witnessed && !is_reported && self.hearing_until == Instant::ZERO
     }
 
     /// The suspect has been asked and has until then to answer.
@@ -284,8 +286,22 @@ mod tests {
         assert!(!suspicion.needs_hearing(end));
         suspicion.confirm(8);
         assert_eq!(suspicion.deadline(), end + INTERVAL, "a confirmation ends no hearing");
-        suspicion.witness();
+        suspicion.witness(end);
         assert!(suspicion.deadline() < end && !suspicion.needs_hearing(end));
+    }
+
+    /// A lone accuser whose news got lost would convict by the one failure that began the suspicion.
+    #[test]
+    fn what_was_seen_long_ago_convicts_nobody_unheard() {
+        let terms = Terms::new(1_000, INTERVAL, 4.0, 6.0, 3);
+        let mut lone = Suspicion::new(Instant::ZERO, 7, terms);
+        lone.witness(Instant::ZERO);
+        let mut confirmed = lone;
+        assert!(lone.needs_hearing(lone.deadline()));
+        lone.witness(lone.deadline());
+        assert!(!lone.needs_hearing(lone.deadline()));
+        assert!(confirmed.confirm(8) && confirmed.confirm(9));
+        assert!(!confirmed.needs_hearing(confirmed.deadline()), "several are quick");
     }
 
     #[test]
@@ -300,12 +316,12 @@ mod tests {
         suspicion.extend(INTERVAL);
         assert_eq!(suspicion.deadline(), now, "the word needs no time");
 
-        suspicion.witness();
+        suspicion.witness(now);
         suspicion.report(now, Instant::from_millis(9_000));
         assert!(suspicion.needs_hearing(now), "what was seen before it came is older still");
         suspicion.hear_until(now + INTERVAL);
         assert_eq!(suspicion.deadline(), now + INTERVAL);
-        suspicion.witness();
+        suspicion.witness(now);
         assert_eq!((suspicion.deadline(), suspicion.needs_hearing(now)), (now, false));
     }
 

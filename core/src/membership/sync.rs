@@ -3,9 +3,9 @@
 //! To join, a node asks its seeds for their members, page by page; the pages are ordinary updates, so what
 //! they name is hearsay until confirmed. Now and then every node reads the table of a random peer
 //! in the same way, which repairs what gossip lost, and asks one seed or dead member, which joins the halves of
-//! a healed partition again. The side that answers keeps no state: the cursor in the request says
-//! where the page begins.
+//! a healed partition again.
 
+use super::reading::request_page;
 use super::table::OWN_SLOT;
 use super::{Context, Membership};
 use crate::config::SEED_COUNT_MAX;
@@ -71,6 +71,12 @@ impl Membership {
         if self.presence.has_joined {
             return;
         }
+        let interval = Duration::from_millis(context.config.join_interval_ms);
+        if !self.readings.is_empty() {
+            // A seed has answered, and its table is on the way.
+            context.effects.set_timer(Timer::JoinRound, context.now + interval);
+            return;
+        }
         self.presence.sequence = context.random.next_u64() as u32;
         let own = self.table.own().address;
         for &seed in self.presence.seeds.iter().filter(|seed| **seed != own) {
@@ -82,7 +88,7 @@ impl Membership {
             context.effects.emit(Event::JoinDelayed { attempts, at: context.now });
         }
         let backoff = (1 << attempts.min(31).saturating_sub(1)).min(BACKOFF_MAX);
-        let pause = Duration::from_millis(context.config.join_interval_ms) * backoff;
+        let pause = interval * backoff;
         // Half a pause of jitter keeps nodes that start together from asking together for ever.
         let pause = pause.mul_f64(0.75 + 0.5 * context.random.unit());
         context.effects.set_timer(Timer::JoinRound, context.now + pause);
@@ -153,22 +159,37 @@ impl Membership {
         slot: Option<u32>,
         header: &Header,
     ) {
-        if header.sequence != self.presence.sequence {
+        let reading = self.find_reading(header.sequence);
+        let is_first = header.sequence == self.presence.sequence && !self.is_leaving();
+        if reading.is_none() && !is_first {
             return;
         }
         if let Some(slot) = slot {
             self.confirm(context, slot);
         }
-        if header.parameter != 0 {
-            request_page(context, source, header.sender, header.sequence, header.parameter);
-        } else if !self.presence.has_joined && !self.presence.seeds.is_empty() {
-            self.presence.has_joined = true;
-            context.effects.clear_timer(Timer::JoinRound);
-            context.effects.emit(Event::Joined { seed: header.sender, at: context.now });
-            // Nodes that join together find few others in the first table they read; look again soon.
-            let soon = context.config.probe_interval().mul_f64(1.0 + context.random.unit());
-            context.effects.set_timer(Timer::SyncRound, context.now + soon);
+        match (header.parameter, reading) {
+            (0, reading) => {
+                if let Some(place) = reading {
+                    self.end_reading(context, place);
+                }
+                self.note_joined(context, header.sender);
+            }
+            (next, Some(place)) => self.read_on(context, place, next),
+            (_, None) => self.begin_reading(context, source, header),
         }
+    }
+
+    /// A table has been read to its end.
+    fn note_joined(&mut self, context: &mut Context, seed: Address) {
+        if self.presence.has_joined || self.presence.seeds.is_empty() {
+            return;
+        }
+        self.presence.has_joined = true;
+        context.effects.clear_timer(Timer::JoinRound);
+        context.effects.emit(Event::Joined { seed, at: context.now });
+        // Nodes that join together find few others in the first table they read; look again soon.
+        let soon = context.config.probe_interval().mul_f64(1.0 + context.random.unit());
+        context.effects.set_timer(Timer::SyncRound, context.now + soon);
     }
 
     /// Begins to say goodbye.
@@ -184,6 +205,7 @@ impl Membership {
         for timer in [Timer::ProbeRound, Timer::SyncRound, Timer::JoinRound] {
             context.effects.clear_timer(timer);
         }
+        self.end_all_readings(context);
         context.effects.set_timer(Timer::LeaveRound, context.now);
         Ok(())
     }
@@ -208,15 +230,4 @@ impl Membership {
         let interval = Duration::from_millis(context.config.gossip_interval_ms);
         context.effects.set_timer(Timer::LeaveRound, context.now + interval);
     }
-}
-
-fn request_page(
-    context: &mut Context,
-    destination: Address,
-    recipient: Address,
-    sequence: u32,
-    parameter: u32,
-) {
-    let question = Outgoing::new(Kind::SyncRequest, recipient);
-    context.effects.transmit(Outgoing { destination, sequence, parameter, ..question });
 }
