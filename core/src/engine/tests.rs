@@ -212,9 +212,8 @@ fn a_helper_tells_of_a_refutation_that_was_missed() {
     let others = |number: u16| (0..8).filter(move |&other| other != number).map(address);
     cluster.cut = others(0).map(|other| (other, address(0))).collect();
     cluster.deliver(2, address(1), &mut forged(2, &claim(3, MemberState::Suspect, 0)));
-    cluster.run_for(SECOND / 2);
-    cluster.cut = vec![(address(0), address(3)), (address(3), address(0))];
     cluster.run_for(SECOND);
+    cluster.cut = vec![(address(0), address(3)), (address(3), address(0))];
     let told = cluster.engines[&1].member(address(3), cluster.now).unwrap();
     assert_eq!((told.state, told.incarnation.0), (MemberState::Alive, 1));
     cluster.deliver(0, address(1), &mut forged(0, &claim(3, MemberState::Suspect, 0)));
