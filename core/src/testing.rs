@@ -199,14 +199,25 @@ pub(crate) fn forged(recipient: u16, update: &Update) -> Vec<u8> {
 
 /// The same with several updates in one datagram.
 pub(crate) fn forged_all(recipient: u16, updates: &[Update]) -> Vec<u8> {
+    forged_message(recipient, Kind::Gossip, 0, 0, updates)
+}
+
+/// A message of any kind in the name of node 1.
+pub(crate) fn forged_message(
+    recipient: u16,
+    kind: Kind,
+    sequence: u32,
+    parameter: u32,
+    updates: &[Update],
+) -> Vec<u8> {
     let own = config(1);
     // A session of its own, so that it does not count as replayed.
-    let first = &updates[0];
-    let seed = 77 + u64::from(first.incarnation.0) + u64::from(first.address.port());
+    let mark = |first: &Update| first.incarnation.0 + u32::from(first.address.port());
+    let seed = 77 + u64::from(updates.first().map_or(sequence, mark));
     let mut envelopes = Envelopes::new(&own.secrets, 1, 2, &mut Random::new(seed));
     let header = Header {
-        kind: Kind::Gossip,
-        sequence: 0,
+        kind,
+        sequence,
         sender: own.advertise,
         generation: own.generation,
         incarnation: Incarnation(0),
@@ -215,7 +226,7 @@ pub(crate) fn forged_all(recipient: u16, updates: &[Update]) -> Vec<u8> {
         recipient: address(recipient),
         recipient_generation: Generation(0),
         subject: Address::UNSPECIFIED,
-        parameter: 0,
+        parameter,
         state_version: 0,
     };
     let coordinate = Coordinate { vector: [0.0; 8], height: 0.0, adjustment: 0.0, error: 1.0 };

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::config::WAKING_COUNT_MAX;
-use crate::testing::{Cluster, address, claim, config, forged, forged_all};
+use crate::testing::{Cluster, address, claim, config, forged, forged_all, forged_message};
 use crate::time::Duration;
-use crate::wire::native::Update;
+use crate::wire::native::{Kind, Update};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -203,6 +203,37 @@ fn a_large_table_is_read_to_its_end_although_pages_get_lost() {
         |(number, event): &(u16, Event)| *number == 200 && matches!(event, Event::Joined { .. });
     assert!(cluster.events.iter().any(is_joined));
     assert!(cluster.engines[&200].members(cluster.now).count() > 190);
+}
+
+/// The last page that a node asks for in what it sends, and the number of the question.
+fn asked_page(engine: &mut Engine, now: Instant, peer: &mut Envelopes) -> Option<(u32, u32)> {
+    let mut asked = None;
+    let mut buffer = [0; DATAGRAM_SIZE_MAX];
+    while let Some(transmit) = engine.poll_transmit(now, &mut buffer) {
+        let opened = peer.open(&mut buffer[..transmit.size]).unwrap();
+        let header = Message::parse(opened.body).unwrap().header;
+        let is_question = header.kind == Kind::SyncRequest;
+        asked = is_question.then_some((header.parameter, header.sequence)).or(asked);
+    }
+    asked
+}
+
+#[test]
+fn a_peer_whose_pages_lead_back_is_not_read_for_ever() {
+    let now = Instant::from_millis(1_000);
+    let mut peer = Envelopes::new(&config(1).secrets, 1, 2, &mut Random::new(3));
+    let mut engine = Engine::new(config(0), 1, now).unwrap();
+    engine.join(now, &[address(1)]).unwrap();
+    engine.handle_timeout(now);
+    let (page, first) = asked_page(&mut engine, now, &mut peer).unwrap();
+    assert_eq!(page, 0);
+    let answer = |sequence| forged_message(0, Kind::SyncReply, sequence, 5, &[]);
+    engine.handle_datagram(now, address(1), &mut answer(first));
+    let (page, second) = asked_page(&mut engine, now, &mut peer).unwrap();
+    assert_eq!(page, 5);
+    engine.handle_datagram(now, address(1), &mut answer(second));
+    assert_eq!(asked_page(&mut engine, now, &mut peer), None);
+    assert_eq!(engine.stats().value(Counter::ReadingsFailed), 1);
 }
 
 /// Nobody else speaks of it any more, and the two cannot reach each other.
