@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shoal_core::io::{BackendChoice, Node, NodeOptions, NodeThread};
 use shoal_core::{Address, Config, Counter, Secret};
@@ -62,6 +62,22 @@ fn held() -> (usize, usize) {
     (tasks.filter(is_node).count(), std::fs::read_dir("/proc/self/fd").unwrap().count())
 }
 
+/// The kernel lists a thread for a moment after it has been joined.
+const MOMENT: Duration = Duration::from_millis(50);
+
+fn held_after_a_moment() -> (usize, usize) {
+    std::thread::sleep(MOMENT);
+    held()
+}
+
+fn assert_held(before: (usize, usize), by: &str) {
+    let deadline = Instant::now() + MOMENT * 100;
+    while held() != before && Instant::now() < deadline {
+        std::thread::sleep(MOMENT);
+    }
+    assert_eq!(held(), before, "{by}");
+}
+
 #[test]
 fn a_thousand_nodes_in_turn_leave_nothing_behind() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,26 +85,26 @@ fn a_thousand_nodes_in_turn_leave_nothing_behind() {
         let first = Node::start(options(backend, "127.0.0.1:0")).unwrap();
         let bind = first.local_address().to_string();
         first.stop();
-        let before = held();
+        let before = held_after_a_moment();
         // On one address: it is free as soon as the node has stopped.
         for _ in 0..CYCLES / 2 {
             Node::start(options(backend, &bind)).unwrap().stop();
         }
-        assert_eq!(held(), before, "nodes with threads of their own");
+        assert_held(before, "nodes with threads of their own");
         let thread = NodeThread::start(backend, None).unwrap();
-        let before = held();
+        let before = held_after_a_moment();
         for _ in 0..CYCLES / 2 {
             thread.start_node(options(backend, &bind)).unwrap().stop();
         }
-        assert_eq!(held(), before, "nodes on a shared thread");
+        assert_held(before, "nodes on a shared thread");
         // Starts that fail leave nothing either.
         let running = thread.start_node(options(backend, &bind)).unwrap();
-        let before = held();
+        let before = held_after_a_moment();
         for _ in 0..CYCLES / 10 {
             assert!(thread.start_node(options(backend, &bind)).is_err());
             assert!(Node::start(options(backend, &bind)).is_err());
         }
-        assert_eq!(held(), before, "failed starts");
+        assert_held(before, "failed starts");
         running.stop();
     }
 }
